@@ -1,0 +1,1 @@
+//! The session and the subcommands behind the `vgg` binary.

@@ -1,0 +1,3 @@
+//! The `vgg` command.
+
+fn main() {}

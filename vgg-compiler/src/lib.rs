@@ -1,0 +1,2 @@
+//! The compiler of the VGG family.
+pub mod spec;

@@ -1,0 +1,1 @@
+//! Inference kernels for the VGG family.
