@@ -1,0 +1,15 @@
+//! What is computed: a graph of ONNX operators, before anything is fused or placed.
+//!
+//! [`lower`] makes a [`Graph`] of a declaration, [`crate::passes`] rewrite it, [`verify()`] checks it and infers its shapes.
+//! Only the resulting [`TypedGraph`] reaches the ONNX writer and the planner.
+
+mod graph;
+mod op;
+mod print;
+pub mod shape;
+mod verify;
+
+pub use graph::{FoldedRole, Graph, Node, Param, ParamId, ParamSource, Value, ValueId};
+pub use op::{Conv, Lrn, Op, Pool};
+pub use shape::{Shape, ShapeError};
+pub use verify::{TypedGraph, VerifyError, verify};

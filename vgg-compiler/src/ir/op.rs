@@ -1,0 +1,105 @@
+//! The operators of the family, with the attribute names and the meaning that ONNX gives them.
+//!
+//! Source: <https://onnx.ai/onnx/operators/>, opset 17.
+
+/// One operator and its attributes. Activations are NCHW, convolution weights OIHW, fully connected weights [out, in].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    /// Cross-correlation with bias: <https://onnx.ai/onnx/operators/onnx__Conv.html>. Parameters: weight, bias.
+    Conv(Conv),
+    /// `max(0, x)`: <https://onnx.ai/onnx/operators/onnx__Relu.html>.
+    Relu,
+    /// <https://onnx.ai/onnx/operators/onnx__MaxPool.html>.
+    MaxPool(Pool),
+    /// <https://onnx.ai/onnx/operators/onnx__AveragePool.html> with `count_include_pad = 0`.
+    AveragePool(Pool),
+    /// <https://onnx.ai/onnx/operators/onnx__LRN.html>.
+    Lrn(Lrn),
+    /// <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html> with stored statistics.
+    /// Parameters: weight (scale), bias, running mean, running variance.
+    BatchNormalization {
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// <https://onnx.ai/onnx/operators/onnx__Dropout.html>: the identity at inference.
+    Dropout {
+        /// Share dropped in training.
+        ratio: f32,
+    },
+    /// <https://onnx.ai/onnx/operators/onnx__Flatten.html> with `axis = 1`: [N, C, H, W] to [N, C*H*W].
+    Flatten,
+    /// `x W^T + b`, that is <https://onnx.ai/onnx/operators/onnx__Gemm.html> with `transB = 1`. Parameters: weight, bias.
+    Gemm {
+        /// Outputs: rows of the weight.
+        out_features: usize,
+    },
+    /// <https://onnx.ai/onnx/operators/onnx__Softmax.html> over the features.
+    Softmax,
+}
+
+/// Attributes of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv {
+    /// Output channels: the first extent of the weight.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel_shape: [usize; 2],
+    /// Vertical and horizontal distance between windows.
+    pub strides: [usize; 2],
+    /// Zero rows and columns: top, left, bottom, right.
+    pub pads: [usize; 4],
+}
+
+/// Attributes of a pooling operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Height and width of the window.
+    pub kernel_shape: [usize; 2],
+    /// Vertical and horizontal distance between windows.
+    pub strides: [usize; 2],
+    /// Rows and columns that belong to no pixel and never take part: top, left, bottom, right.
+    pub pads: [usize; 4],
+    /// Whether the number of windows is rounded up.
+    pub ceil_mode: bool,
+}
+
+/// Attributes of local response normalisation: `y = x / (bias + alpha / size * sum(x_j^2))^beta`, the sum over the
+/// `size` channels around the element's own, those outside the tensor left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lrn {
+    /// Channels in the window.
+    pub size: usize,
+    /// Scale of the mean square.
+    pub alpha: f32,
+    /// Exponent.
+    pub beta: f32,
+    /// Constant added before the power.
+    pub bias: f32,
+}
+
+impl Op {
+    /// The ONNX `op_type`.
+    pub fn op_type(&self) -> &'static str {
+        match self {
+            Op::Conv(_) => "Conv",
+            Op::Relu => "Relu",
+            Op::MaxPool(_) => "MaxPool",
+            Op::AveragePool(_) => "AveragePool",
+            Op::Lrn(_) => "LRN",
+            Op::BatchNormalization { .. } => "BatchNormalization",
+            Op::Dropout { .. } => "Dropout",
+            Op::Flatten => "Flatten",
+            Op::Gemm { .. } => "Gemm",
+            Op::Softmax => "Softmax",
+        }
+    }
+
+    /// The suffixes of this operator's parameters, in the order of its ONNX inputs after the first. They are torchvision's.
+    pub fn param_suffixes(&self) -> &'static [&'static str] {
+        match self {
+            Op::Conv(_) | Op::Gemm { .. } => &["weight", "bias"],
+            Op::BatchNormalization { .. } => &["weight", "bias", "running_mean", "running_var"],
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The text form of a graph, stable from run to run: goldens and `--emit` use it.
+
+use std::fmt::{self, Write};
+
+use super::graph::{Graph, ParamSource};
+use super::op::Op;
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape =
+            |id: super::ValueId| self.values[id.0].shape.map_or_else(|| "?".to_owned(), |shape| shape.to_string());
+        let value = |id: super::ValueId| &self.values[id.0].name;
+        writeln!(f, "graph {}({}: {}) {{", self.name, value(self.input), shape(self.input))?;
+        for node in &self.nodes {
+            let mut operands: Vec<String> = node.inputs.iter().map(|&id| format!("%{}", value(id))).collect();
+            operands.extend(node.params.iter().map(|id| format!("@{}", self.params[id.0].key)));
+            let mut attributes = String::new();
+            write_attributes(&mut attributes, &node.op)?;
+            let (output, op) = (value(node.output), node.op.op_type());
+            writeln!(f, "  %{output}: {} = {op}({}){attributes}", shape(node.output), operands.join(", "))?;
+        }
+        writeln!(f, "  return %{}", value(self.output))?;
+        writeln!(f, "}}")?;
+        for param in &self.params {
+            let source = match &param.source {
+                ParamSource::Stored => String::new(),
+                ParamSource::FoldedBatchNorm { conv, batch_norm, epsilon, .. } => {
+                    format!(" = fold({}, {}, eps {epsilon})", conv[0].key, batch_norm[0].key)
+                }
+            };
+            writeln!(f, "@{}: {:?} as {}{source}", param.key, param.shape, param.name)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_attributes(out: &mut String, op: &Op) -> fmt::Result {
+    match op {
+        Op::Conv(conv) => {
+            write!(out, " kernel_shape={:?} strides={:?} pads={:?}", conv.kernel_shape, conv.strides, conv.pads)
+        }
+        Op::MaxPool(pool) | Op::AveragePool(pool) => write!(
+            out,
+            " kernel_shape={:?} strides={:?} pads={:?} ceil_mode={}",
+            pool.kernel_shape,
+            pool.strides,
+            pool.pads,
+            u8::from(pool.ceil_mode)
+        ),
+        Op::Lrn(lrn) => write!(out, " size={} alpha={} beta={} bias={}", lrn.size, lrn.alpha, lrn.beta, lrn.bias),
+        Op::BatchNormalization { epsilon } => write!(out, " epsilon={epsilon}"),
+        Op::Dropout { ratio } => write!(out, " ratio={ratio}"),
+        Op::Relu | Op::Flatten | Op::Gemm { .. } | Op::Softmax => Ok(()),
+    }
+}

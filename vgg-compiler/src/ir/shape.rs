@@ -1,0 +1,250 @@
+//! Shapes of one image and how each operator changes them.
+
+use std::fmt;
+
+use super::op::{Conv, Op, Pool};
+
+/// The shape of an activation without its leading batch dimension: [C, H, W] or [features].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A stack of feature maps.
+    Image {
+        /// C.
+        channels: usize,
+        /// H.
+        height: usize,
+        /// W.
+        width: usize,
+    },
+    /// A vector.
+    Flat {
+        /// Its length.
+        features: usize,
+    },
+}
+
+impl Shape {
+    /// Number of elements of one image.
+    pub fn len(&self) -> usize {
+        match *self {
+            Shape::Image { channels, height, width } => channels * height * width,
+            Shape::Flat { features } => features,
+        }
+    }
+
+    /// Whether there is no element at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The extents, in ONNX order, after the batch dimension.
+    pub fn dims(&self) -> Vec<usize> {
+        match *self {
+            Shape::Image { channels, height, width } => vec![channels, height, width],
+            Shape::Flat { features } => vec![features],
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Shape::Image { channels, height, width } => write!(f, "{channels}x{height}x{width}"),
+            Shape::Flat { features } => write!(f, "{features}"),
+        }
+    }
+}
+
+/// Why an operator cannot take the shape that reaches it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// The operator works on feature maps and was given a vector, or the other way round.
+    #[error("{op} takes {expected}, but a tensor of shape {arrived} arrives")]
+    Rank {
+        /// ONNX name of the operator.
+        op: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// What arrives.
+        arrived: Shape,
+    },
+    /// The window is larger than the padded image.
+    #[error("the {0}x{1} window of {op} is larger than the padded image of {2}x{3}", kernel[0], kernel[1], padded[0], padded[1])]
+    Window {
+        /// ONNX name of the operator.
+        op: &'static str,
+        /// Extent of the window.
+        kernel: [usize; 2],
+        /// Extent of the image with its padding.
+        padded: [usize; 2],
+    },
+    /// An extent or a stride of zero.
+    #[error("{op} has {what} of 0")]
+    Zero {
+        /// ONNX name of the operator.
+        op: &'static str,
+        /// Which attribute.
+        what: &'static str,
+    },
+    /// The tensor has more elements than can be addressed.
+    #[error("the output of {op} is too large to address")]
+    Overflow {
+        /// ONNX name of the operator.
+        op: &'static str,
+    },
+}
+
+/// Number of windows along one axis: floor((in + pads - k) / s) + 1, or with `ceil` rounded up, a window that would
+/// start in the padding after the image being dropped.
+///
+/// Source: <https://onnx.ai/onnx/operators/onnx__MaxPool.html>. `None` when the window is larger than the padded extent.
+pub fn windows(extent: usize, kernel: usize, stride: usize, begin: usize, end: usize, ceil: bool) -> Option<usize> {
+    let span = extent.checked_add(begin)?.checked_add(end)?.checked_sub(kernel)?;
+    if !ceil {
+        return Some(span / stride + 1);
+    }
+    let count = span.div_ceil(stride) + 1;
+    Some(if (count - 1) * stride >= extent + begin { count - 1 } else { count })
+}
+
+/// The shape that `op` makes of `input`.
+pub fn infer(op: &Op, input: Shape) -> Result<Shape, ShapeError> {
+    let name = op.op_type();
+    let out = match op {
+        Op::Conv(conv) => convolution(conv, image(name, input)?)?,
+        Op::MaxPool(pool) | Op::AveragePool(pool) => pooling(name, pool, image(name, input)?)?,
+        Op::Lrn(_) | Op::BatchNormalization { .. } => {
+            image(name, input)?;
+            input
+        }
+        Op::Relu | Op::Dropout { .. } => input,
+        Op::Flatten => Shape::Flat { features: input.len() },
+        Op::Gemm { out_features: 0 } => return Err(ShapeError::Zero { op: name, what: "an output count" }),
+        Op::Gemm { out_features } => {
+            flat(name, input)?;
+            Shape::Flat { features: *out_features }
+        }
+        Op::Softmax => {
+            flat(name, input)?;
+            input
+        }
+    };
+    match out.dims().iter().try_fold(4usize, |product, &extent| product.checked_mul(extent)) {
+        Some(bytes) if bytes <= isize::MAX as usize => Ok(out),
+        _ => Err(ShapeError::Overflow { op: name }),
+    }
+}
+
+/// The shapes of the parameters of `op`, in the order of [`Op::param_suffixes`].
+pub fn param_shapes(op: &Op, input: Shape) -> Result<Vec<Vec<usize>>, ShapeError> {
+    let name = op.op_type();
+    Ok(match op {
+        Op::Conv(conv) => {
+            let [channels, ..] = image(name, input)?;
+            let [kernel_height, kernel_width] = conv.kernel_shape;
+            vec![vec![conv.out_channels, channels, kernel_height, kernel_width], vec![conv.out_channels]]
+        }
+        Op::Gemm { out_features } => vec![vec![*out_features, flat(name, input)?], vec![*out_features]],
+        Op::BatchNormalization { .. } => {
+            let [channels, ..] = image(name, input)?;
+            vec![vec![channels]; 4]
+        }
+        _ => Vec::new(),
+    })
+}
+
+fn image(op: &'static str, shape: Shape) -> Result<[usize; 3], ShapeError> {
+    match shape {
+        Shape::Image { channels, height, width } => Ok([channels, height, width]),
+        Shape::Flat { .. } => Err(ShapeError::Rank { op, expected: "feature maps (C, H, W)", arrived: shape }),
+    }
+}
+
+fn flat(op: &'static str, shape: Shape) -> Result<usize, ShapeError> {
+    match shape {
+        Shape::Flat { features } => Ok(features),
+        Shape::Image { .. } => Err(ShapeError::Rank { op, expected: "a vector", arrived: shape }),
+    }
+}
+
+fn convolution(conv: &Conv, [_, height, width]: [usize; 3]) -> Result<Shape, ShapeError> {
+    if conv.out_channels == 0 {
+        return Err(ShapeError::Zero { op: "Conv", what: "an output channel count" });
+    }
+    let window = Pool { kernel_shape: conv.kernel_shape, strides: conv.strides, pads: conv.pads, ceil_mode: false };
+    pooling("Conv", &window, [conv.out_channels, height, width])
+}
+
+fn pooling(op: &'static str, pool: &Pool, [channels, height, width]: [usize; 3]) -> Result<Shape, ShapeError> {
+    if pool.kernel_shape.contains(&0) {
+        return Err(ShapeError::Zero { op, what: "a kernel extent" });
+    }
+    if pool.strides.contains(&0) {
+        return Err(ShapeError::Zero { op, what: "a stride" });
+    }
+    let [top, left, bottom, right] = pool.pads;
+    let [kernel_height, kernel_width] = pool.kernel_shape;
+    let rows = windows(height, kernel_height, pool.strides[0], top, bottom, pool.ceil_mode);
+    let columns = windows(width, kernel_width, pool.strides[1], left, right, pool.ceil_mode);
+    match (rows, columns) {
+        (Some(height), Some(width)) => Ok(Shape::Image { channels, height, width }),
+        _ => Err(ShapeError::Window {
+            op,
+            kernel: pool.kernel_shape,
+            padded: [
+                height.saturating_add(top).saturating_add(bottom),
+                width.saturating_add(left).saturating_add(right),
+            ],
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_counts_follow_onnx() {
+        // (extent, kernel, stride, begin, end) -> (floor, ceil)
+        let cases = [
+            ((54, 3, 2, 0, 0), (26, 27)),
+            ((27, 3, 2, 0, 0), (13, 13)),
+            ((109, 3, 3, 0, 0), (36, 37)),
+            ((33, 2, 2, 0, 0), (16, 17)),
+            ((17, 3, 3, 0, 0), (5, 6)),
+            ((224, 3, 1, 1, 1), (224, 224)),
+            ((4, 2, 2, 1, 1), (3, 3)),
+            // The third window of ceil mode would start at 4, behind the image: dropped.
+            ((3, 1, 2, 0, 1), (2, 2)),
+            ((4, 3, 4, 0, 1), (1, 1)),
+        ];
+        for ((extent, kernel, stride, begin, end), (floor, ceil)) in cases {
+            assert_eq!(
+                windows(extent, kernel, stride, begin, end, false),
+                Some(floor),
+                "floor of {extent} k{kernel} s{stride}"
+            );
+            assert_eq!(
+                windows(extent, kernel, stride, begin, end, true),
+                Some(ceil),
+                "ceil of {extent} k{kernel} s{stride}"
+            );
+        }
+        assert_eq!(windows(2, 3, 1, 0, 0, false), None);
+        assert_eq!(windows(usize::MAX, 3, 1, 1, 0, true), None);
+    }
+
+    #[test]
+    fn a_vector_cannot_be_convolved() {
+        let conv = Op::Conv(Conv { out_channels: 8, kernel_shape: [3, 3], strides: [1, 1], pads: [1; 4] });
+        let error = infer(&conv, Shape::Flat { features: 10 }).unwrap_err();
+        assert_eq!(error.to_string(), "Conv takes feature maps (C, H, W), but a tensor of shape 10 arrives");
+    }
+
+    #[test]
+    fn a_window_larger_than_the_image_is_named() {
+        let pool = Op::MaxPool(Pool { kernel_shape: [3, 3], strides: [2, 2], pads: [0; 4], ceil_mode: true });
+        let error = infer(&pool, Shape::Image { channels: 1, height: 2, width: 9 }).unwrap_err();
+        assert_eq!(error.to_string(), "the 3x3 window of MaxPool is larger than the padded image of 2x9");
+    }
+}

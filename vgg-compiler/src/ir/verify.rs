@@ -1,0 +1,233 @@
+//! The gate between a graph and everything that emits: whoever holds a [`TypedGraph`] need not check again.
+
+use std::collections::BTreeSet;
+use std::ops::Deref;
+
+use super::graph::{Graph, Node, ValueId};
+use super::shape::{self, Shape, ShapeError};
+
+/// A graph whose invariants hold and whose shapes are known. [`verify`] is the only way to one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TypedGraph {
+    graph: Graph,
+}
+
+impl TypedGraph {
+    /// The shape of `value`, without the batch dimension.
+    pub fn shape(&self, value: ValueId) -> Shape {
+        self.graph.values[value.0].shape.unwrap_or(Shape::Flat { features: 0 })
+    }
+
+    /// The input's shape.
+    pub fn input_shape(&self) -> Shape {
+        self.shape(self.graph.input)
+    }
+
+    /// The output's shape.
+    pub fn output_shape(&self) -> Shape {
+        self.shape(self.graph.output)
+    }
+
+    /// Trained numbers in all parameters.
+    pub fn param_count(&self) -> usize {
+        self.graph.params.iter().map(|param| param.len()).sum()
+    }
+
+    /// Multiply-accumulates of one node for one image: those of convolutions and fully connected layers.
+    pub fn macs(&self, node: &Node) -> u64 {
+        match node.params.first().map(|param| &self.graph.params[param.0].shape[..]) {
+            Some(&[_, channels, kernel_height, kernel_width]) => {
+                self.shape(node.output).len() as u64 * (channels * kernel_height * kernel_width) as u64
+            }
+            Some(&[outputs, inputs]) => outputs as u64 * inputs as u64,
+            _ => 0,
+        }
+    }
+
+    /// Multiply-accumulates of the whole network for one image.
+    pub fn total_macs(&self) -> u64 {
+        self.graph.nodes.iter().map(|node| self.macs(node)).sum()
+    }
+
+    /// Gives the graph back, for passes that go on changing it.
+    pub fn into_graph(self) -> Graph {
+        self.graph
+    }
+}
+
+impl Deref for TypedGraph {
+    type Target = Graph;
+
+    fn deref(&self) -> &Graph {
+        &self.graph
+    }
+}
+
+/// What is wrong with a graph. Each variant names the node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A value, parameter or output index that does not exist, or is used before it is made.
+    #[error("layer `{node}` reads {what} that no earlier layer makes")]
+    Undefined {
+        /// The node.
+        node: String,
+        /// What it reads.
+        what: String,
+    },
+    /// Two nodes, values or parameters of one name, or a value made twice.
+    #[error("the name `{name}` stands for two {what}; names must be unique")]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// What bears it.
+        what: &'static str,
+    },
+    /// A wrong number of activations or parameters.
+    #[error("layer `{node}` ({op}) takes {expected} {what}, but has {arrived}")]
+    Arity {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+        /// Activations or parameters.
+        what: &'static str,
+        /// How many it takes.
+        expected: usize,
+        /// How many it has.
+        arrived: usize,
+    },
+    /// A parameter whose extents are not those that the layer needs.
+    #[error("parameter `{key}` of layer `{node}` has shape {arrived:?}, expected {expected:?}")]
+    ParamShape {
+        /// The node.
+        node: String,
+        /// The parameter.
+        key: String,
+        /// Its extents.
+        arrived: Vec<usize>,
+        /// The extents that the layer needs.
+        expected: Vec<usize>,
+    },
+    /// A shape that the layer cannot take.
+    #[error("layer `{node}`: {error}")]
+    Shape {
+        /// The node.
+        node: String,
+        /// Why.
+        error: ShapeError,
+    },
+    /// The network has no shape for its input, or an empty one.
+    #[error("the input `{name}` has no elements; give it a shape")]
+    Input {
+        /// The input.
+        name: String,
+    },
+    /// The output is made by no node.
+    #[error("the network has no layers: its output is its input")]
+    Empty,
+}
+
+/// Checks every invariant of `graph` and infers its shapes. All violations are reported, as far as they can be told apart.
+pub fn verify(mut graph: Graph) -> Result<TypedGraph, Vec<VerifyError>> {
+    let mut errors = Vec::new();
+    unique_names(&graph, &mut errors);
+    match graph.values.get(graph.input.0) {
+        Some(input) if input.shape.is_some_and(|shape| !shape.is_empty()) => {}
+        Some(input) => errors.push(VerifyError::Input { name: input.name.clone() }),
+        None => errors.push(VerifyError::Input { name: format!("value {}", graph.input.0) }),
+    }
+    if graph.nodes.is_empty() || graph.output == graph.input {
+        errors.push(VerifyError::Empty);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+
+    let mut made = BTreeSet::from([graph.input]);
+    for index in 0..graph.nodes.len() {
+        let before = errors.len();
+        references(&graph, &graph.nodes[index], &made, &mut errors);
+        if errors.len() > before {
+            continue;
+        }
+        let node = &graph.nodes[index];
+        let Some(input) = graph.values[node.inputs[0].0].shape else {
+            continue; // the error that left it unknown is already reported
+        };
+        param_shapes(&graph, node, input, &mut errors);
+        match shape::infer(&node.op, input) {
+            Ok(output) => {
+                let id = node.output;
+                made.insert(id);
+                graph.values[id.0].shape = Some(output);
+            }
+            Err(error) => {
+                errors.push(VerifyError::Shape { node: node.name.clone(), error });
+                return Err(errors); // what follows would only repeat it
+            }
+        }
+    }
+    if errors.is_empty() && !made.contains(&graph.output) {
+        errors.push(VerifyError::Undefined { node: graph.name.clone(), what: "an output".into() });
+    }
+    if errors.is_empty() { Ok(TypedGraph { graph }) } else { Err(errors) }
+}
+
+fn unique_names(graph: &Graph, errors: &mut Vec<VerifyError>) {
+    let mut check = |what, names: &mut dyn Iterator<Item = &String>| {
+        let mut seen = BTreeSet::new();
+        for name in names {
+            if !seen.insert(name) {
+                errors.push(VerifyError::Duplicate { name: name.clone(), what });
+            }
+        }
+    };
+    check("layers", &mut graph.nodes.iter().map(|node| &node.name));
+    check("values", &mut graph.values.iter().map(|value| &value.name));
+    check("parameters", &mut graph.params.iter().map(|param| &param.key));
+    check("initializers", &mut graph.params.iter().map(|param| &param.name));
+}
+
+fn references(graph: &Graph, node: &Node, made: &BTreeSet<ValueId>, errors: &mut Vec<VerifyError>) {
+    let arity = |what, expected, arrived| VerifyError::Arity {
+        node: node.name.clone(),
+        op: node.op.op_type(),
+        what,
+        expected,
+        arrived,
+    };
+    if node.inputs.len() != 1 {
+        errors.push(arity("activations", 1, node.inputs.len()));
+    }
+    if node.params.len() != node.op.param_suffixes().len() {
+        errors.push(arity("parameters", node.op.param_suffixes().len(), node.params.len()));
+    }
+    for input in node.inputs.iter().filter(|input| !made.contains(input)) {
+        let what = graph.values.get(input.0).map_or(format!("value {}", input.0), |value| format!("`{}`", value.name));
+        errors.push(VerifyError::Undefined { node: node.name.clone(), what });
+    }
+    for param in node.params.iter().filter(|param| param.0 >= graph.params.len()) {
+        errors.push(VerifyError::Undefined { node: node.name.clone(), what: format!("parameter {}", param.0) });
+    }
+    if node.output.0 >= graph.values.len() {
+        errors.push(VerifyError::Undefined { node: node.name.clone(), what: format!("value {}", node.output.0) });
+    } else if made.contains(&node.output) {
+        errors.push(VerifyError::Duplicate { name: graph.values[node.output.0].name.clone(), what: "results" });
+    }
+}
+
+fn param_shapes(graph: &Graph, node: &Node, input: Shape, errors: &mut Vec<VerifyError>) {
+    let Ok(expected) = shape::param_shapes(&node.op, input) else {
+        return; // the shape of the input is wrong, which `infer` reports
+    };
+    for (param, expected) in node.params.iter().map(|param| &graph.params[param.0]).zip(expected) {
+        if param.shape != expected {
+            errors.push(VerifyError::ParamShape {
+                node: node.name.clone(),
+                key: param.key.clone(),
+                arrived: param.shape.clone(),
+                expected,
+            });
+        }
+    }
+}
