@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod ir;
+pub mod passes;
+pub mod plan;
 pub mod spec;

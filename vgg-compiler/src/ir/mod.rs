@@ -7,6 +7,8 @@ mod graph;
 mod op;
 mod print;
 pub mod shape;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verify;
 
 pub use graph::{FoldedRole, Graph, Node, Param, ParamId, ParamSource, Value, ValueId};

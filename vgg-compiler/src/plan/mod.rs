@@ -1,0 +1,212 @@
+//! How it is computed: from a [`TypedGraph`] to an [`ExecutionPlan`] of fused, placed steps.
+//!
+//! The steps of planning, one file each:
+//!
+//! 1. `fuse`: `fuse_epilogue` groups the nodes that one kernel computes (bias, ReLU, max pooling).
+//! 2. `select_algorithm`: how each convolution is computed.
+//! 3. `layout`: `assign_layout` decides how each activation lies in memory; changes of layout become steps.
+//! 4. `memory`: `plan_memory` finds when each buffer lives and gives it a place in one arena.
+
+mod fuse;
+mod layout;
+mod memory;
+mod print;
+mod select_algorithm;
+mod step;
+
+pub use step::{Algorithm, BLOCK, Blocked, Buffer, ConvStep, ExecutionPlan, Layout, Operand, Step, StepKind};
+
+use std::collections::BTreeMap;
+
+use crate::ir::{Op, TypedGraph, ValueId};
+use fuse::Fused;
+
+/// What may differ between two plans of one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Images of one inference, at least 1.
+    pub batch: usize,
+    /// Values that must be stored as they are, so that they can be looked at: nothing is fused across them.
+    pub barriers: Vec<ValueId>,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self { batch: 1, barriers: Vec::new() }
+    }
+}
+
+/// Why a graph cannot be planned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// An operator that the passes take away is still there.
+    #[error("layer `{layer}` ({op}) has no kernel of its own; run `passes::prepare_for_inference` on the graph first")]
+    Unprepared {
+        /// The layer.
+        layer: String,
+        /// Its operator.
+        op: &'static str,
+    },
+    /// A batch of no images.
+    #[error("a batch of 0 images was asked for; the smallest is 1")]
+    EmptyBatch,
+    /// The activations do not fit the address space.
+    #[error("the activations of a batch of {batch} are too large to address; ask for a smaller batch")]
+    Overflow {
+        /// Images of one inference.
+        batch: usize,
+    },
+}
+
+/// Plans the execution of `graph`.
+pub fn plan(graph: &TypedGraph, options: &PlanOptions) -> Result<ExecutionPlan, PlanError> {
+    if options.batch == 0 {
+        return Err(PlanError::EmptyBatch);
+    }
+    let groups = fuse::fuse_epilogue(graph, &options.barriers)?;
+    let layouts = layout::assign_layout(graph, &groups);
+    let total: usize = layouts.values().map(Layout::len).fold(0, usize::saturating_add);
+    if total.checked_mul(options.batch).is_none_or(|len| len > isize::MAX as usize / 8) {
+        return Err(PlanError::Overflow { batch: options.batch });
+    }
+    let mut placement = Placement { graph, batch: options.batch, layouts, buffers: Vec::new(), steps: Vec::new() };
+    placement.pack();
+    for group in &groups {
+        placement.place(group);
+    }
+    let Placement { mut buffers, steps, .. } = placement.finish();
+    let arena_len = memory::plan_memory(&steps, &mut buffers);
+    Ok(ExecutionPlan {
+        name: graph.name.clone(),
+        batch: options.batch,
+        input: graph.input_shape(),
+        output: graph.output_shape(),
+        steps,
+        buffers,
+        arena_len,
+    })
+}
+
+/// The steps and buffers as they come into being.
+struct Placement<'a> {
+    graph: &'a TypedGraph,
+    batch: usize,
+    layouts: BTreeMap<ValueId, Layout>,
+    buffers: Vec<Buffer>,
+    steps: Vec<Step>,
+}
+
+impl Placement<'_> {
+    fn blocked(&self, value: ValueId) -> Blocked {
+        match self.layouts[&value] {
+            Layout::Blocked(blocked) => blocked,
+            Layout::Flat { features } => Blocked { channels: features, height: 1, width: 1, block: 1, halo: [0; 4] },
+        }
+    }
+
+    fn is_flat(&self, value: ValueId) -> bool {
+        matches!(self.layouts[&value], Layout::Flat { .. })
+    }
+
+    /// The buffer of `value`, made if it does not exist.
+    fn buffer(&mut self, value: ValueId) -> Operand {
+        let name = &self.graph.values[value.0].name;
+        let index = self.buffers.iter().position(|buffer| &buffer.name == name).unwrap_or_else(|| {
+            let layout = self.layouts[&value];
+            let len = layout.len() * self.batch;
+            self.buffers.push(Buffer { name: name.clone(), layout, offset: 0, len, written: 0, last_read: 0 });
+            self.buffers.len() - 1
+        });
+        Operand::Buffer(index)
+    }
+
+    /// Where `value` is read from: flat input needs no change of layout.
+    fn read(&mut self, value: ValueId) -> Operand {
+        if value == self.graph.input && self.is_flat(value) { Operand::Input } else { self.buffer(value) }
+    }
+
+    /// Where `value` is written to: a flat output goes straight to the caller.
+    fn write(&mut self, value: ValueId) -> Operand {
+        if value == self.graph.output && self.is_flat(value) && self.graph.consumers(value).next().is_none() {
+            Operand::Output
+        } else {
+            self.buffer(value)
+        }
+    }
+
+    /// Brings the caller's input into the layout that its readers want.
+    fn pack(&mut self) {
+        let value = self.graph.input;
+        if !self.is_flat(value) {
+            let output = self.buffer(value);
+            let kind = StepKind::Pack { output: self.blocked(value) };
+            self.steps.push(Step {
+                name: "pack".into(),
+                layers: Vec::new(),
+                value,
+                kind,
+                input: Operand::Input,
+                output,
+            });
+        }
+    }
+
+    fn place(&mut self, group: &Fused<'_>) {
+        let (from, to) = (group.input(), group.output());
+        let (input, output) = (self.read(from), self.write(to));
+        let flat = self.is_flat(from);
+        let (source, target) = (self.blocked(from), self.blocked(to));
+        let kind = match group.node.op {
+            Op::Conv(conv) => StepKind::Conv(ConvStep {
+                input: source,
+                output: target,
+                kernel: conv.kernel_shape,
+                strides: conv.strides,
+                pads: conv.pads,
+                relu: group.relu(),
+                pool: group.pool(),
+                params: [group.node.params[0], group.node.params[1]],
+                algorithm: select_algorithm::select_algorithm(&conv),
+            }),
+            Op::MaxPool(pool) => StepKind::MaxPool { input: source, output: target, pool },
+            Op::AveragePool(pool) => StepKind::AveragePool { input: source, output: target, pool },
+            Op::Lrn(lrn) => StepKind::Lrn { input: source, output: target, lrn },
+            Op::Relu if flat => StepKind::FlatRelu { features: source.channels },
+            Op::Relu => StepKind::Relu { input: source, output: target },
+            Op::Flatten => StepKind::Flatten { input: source },
+            Op::Gemm { out_features } => StepKind::Gemm {
+                in_features: source.channels,
+                out_features,
+                relu: group.relu(),
+                params: [group.node.params[0], group.node.params[1]],
+            },
+            Op::Softmax => StepKind::Softmax { features: source.channels },
+            // `fuse_epilogue` has refused these.
+            Op::BatchNormalization { .. } | Op::Dropout { .. } => return,
+        };
+        let name = group.node.name.clone();
+        self.steps.push(Step { name, layers: group.layers(), value: to, kind, input, output });
+    }
+
+    /// Gives feature maps that are the network's output back as NCHW.
+    fn finish(mut self) -> Self {
+        let value = self.graph.output;
+        let written = self.steps.iter().any(|step| step.output == Operand::Output);
+        if !written {
+            let input = self.buffer(value);
+            let kind = StepKind::Flatten { input: self.blocked(value) };
+            self.steps.push(Step {
+                name: "unpack".into(),
+                layers: Vec::new(),
+                value,
+                kind,
+                input,
+                output: Operand::Output,
+            });
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;
