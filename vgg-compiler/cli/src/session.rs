@@ -1,0 +1,255 @@
+//! A network executed in process, from its plan, without generating code: what `run` and `verify` use.
+//!
+//! It calls the same operations as generated code, with the dimensions known only at run time.
+
+use vgg_compiler::ir::TypedGraph;
+use vgg_compiler::plan::{self, ExecutionPlan, Operand, Step, StepKind};
+use vgg_compiler::weights::Weights;
+use vgg_runtime as rt;
+use vgg_runtime::{Arena, Isa, PackedConv, PackedGemm, Program, Scratch, Simd, Threads, Workspace, ops};
+
+/// A planned network with packed weights, its memory and its threads.
+#[derive(Debug)]
+pub struct Session {
+    plan: ExecutionPlan,
+    weights: Vec<StepWeights>,
+    workspace: Workspace,
+}
+
+/// The packed weights of one step.
+#[derive(Debug)]
+enum StepWeights {
+    None,
+    Conv(PackedConv),
+    Gemm(PackedGemm),
+}
+
+/// Looks at what a step has written: the step, and for each image of the batch its values in NCHW order.
+pub type Observer<'a> = &'a mut dyn FnMut(&Step, &[f32]);
+
+impl Session {
+    /// Packs `weights` for the steps of `plan`, which must be a plan of `graph`.
+    ///
+    /// # Errors
+    ///
+    /// When a weight is not finite.
+    pub fn new(
+        graph: &TypedGraph,
+        plan: ExecutionPlan,
+        weights: &Weights,
+        threads: Threads,
+        isa: Isa,
+    ) -> Result<Self, rt::Error> {
+        let batch = plan.batch;
+        let pack = |step: &Step| -> Result<StepWeights, rt::Error> {
+            let tensors = |params: [vgg_compiler::ir::ParamId; 2]| params.map(|id| weights.get(id));
+            match &step.kind {
+                StepKind::Conv(conv) => {
+                    let [weight, bias] = tensors(conv.params);
+                    PackedConv::pack(conv_dims(conv, batch), weight, bias).map(StepWeights::Conv)
+                }
+                StepKind::Gemm { params, .. } => {
+                    let [weight, bias] = tensors(*params);
+                    PackedGemm::pack(gemm_dims(&step.kind, batch), weight, bias).map(StepWeights::Gemm)
+                }
+                _ => Ok(StepWeights::None),
+            }
+            .map_err(|error| error.in_layer(step.name.clone()))
+        };
+        let packed = plan.steps.iter().map(pack).collect::<Result<Vec<_>, _>>()?;
+        let scratch_len = plan.steps.iter().map(|step| scratch_len(&step.kind, batch)).max().unwrap_or(0);
+        let workspace = Workspace::new(plan.arena_len, scratch_len, threads, isa);
+        debug_assert_eq!(graph.name, plan.name);
+        Ok(Self { plan, weights: packed, workspace })
+    }
+
+    /// The plan that is executed.
+    pub fn plan(&self) -> &ExecutionPlan {
+        &self.plan
+    }
+
+    /// Values of the input of one inference.
+    pub fn input_len(&self) -> usize {
+        self.plan.batch * self.plan.input.len()
+    }
+
+    /// Values of the output of one inference.
+    pub fn output_len(&self) -> usize {
+        self.plan.batch * self.plan.output.len()
+    }
+
+    /// Computes one batch. Allocates nothing.
+    ///
+    /// # Panics
+    ///
+    /// When `input` or `output` does not have the length of [`Session::input_len`] or [`Session::output_len`].
+    pub fn run(&mut self, input: &[f32], output: &mut [f32]) {
+        self.execute(input, output, None);
+    }
+
+    /// Computes one batch and shows the result of every step while its buffer is alive.
+    ///
+    /// # Panics
+    ///
+    /// As [`Session::run`].
+    pub fn run_observed(&mut self, input: &[f32], output: &mut [f32], observer: Observer<'_>) {
+        self.execute(input, output, Some(observer));
+    }
+
+    fn execute(&mut self, input: &[f32], output: &mut [f32], observer: Option<Observer<'_>>) {
+        assert_eq!(input.len(), self.input_len(), "the input has the wrong number of values");
+        assert_eq!(output.len(), self.output_len(), "the output has the wrong number of values");
+        let isa = self.workspace.isa();
+        let (threads, arena, scratch) = self.workspace.parts();
+        let (plan, weights) = (&self.plan, &self.weights[..]);
+        isa.run(Inference { plan, weights, threads, arena, scratch, input, output, observer });
+    }
+}
+
+/// One inference, as a program over the instruction set.
+struct Inference<'a, 'o> {
+    plan: &'a ExecutionPlan,
+    weights: &'a [StepWeights],
+    threads: &'a Threads,
+    arena: &'a mut Arena,
+    scratch: &'a mut Scratch,
+    input: &'a [f32],
+    output: &'a mut [f32],
+    observer: Option<Observer<'o>>,
+}
+
+impl Program for Inference<'_, '_> {
+    type Output = ();
+
+    fn run<S: Simd>(mut self, simd: S) {
+        for (step, weights) in self.plan.steps.iter().zip(self.weights) {
+            let range = |buffer: usize| self.plan.buffers[buffer].range();
+            let (read, write): (&[f32], &mut [f32]) = match (step.input, step.output) {
+                (Operand::Buffer(from), Operand::Buffer(to)) => self.arena.pair(range(from), range(to)),
+                (Operand::Buffer(from), _) => (self.arena.get(range(from)), &mut *self.output),
+                (_, Operand::Buffer(to)) => (self.input, self.arena.get_mut(range(to))),
+                _ => (self.input, &mut *self.output),
+            };
+            call(simd, self.threads, &step.kind, self.plan.batch, weights, read, write, self.scratch);
+            if let Some(observer) = &mut self.observer {
+                let written = match step.output {
+                    Operand::Buffer(buffer) => self.arena.get(range(buffer)),
+                    _ => &*self.output,
+                };
+                let layout = match step.output {
+                    Operand::Buffer(buffer) => Some(self.plan.buffers[buffer].layout),
+                    _ => None,
+                };
+                match layout {
+                    Some(plan::Layout::Blocked(input)) => {
+                        let input = blocked(&input);
+                        let dims = rt::FlattenDims { input, batch: self.plan.batch };
+                        let mut plain = vec![0.0; dims.features() * self.plan.batch];
+                        ops::flatten(simd, self.threads, dims, written, &mut plain);
+                        observer(step, &plain);
+                    }
+                    _ => observer(step, written),
+                }
+            }
+        }
+    }
+}
+
+fn call<S: Simd>(
+    simd: S,
+    threads: &Threads,
+    kind: &StepKind,
+    batch: usize,
+    weights: &StepWeights,
+    read: &[f32],
+    write: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    match (kind, weights) {
+        (StepKind::Pack { output }, _) => {
+            ops::pack(simd, threads, rt::PackDims { output: blocked(output), batch }, read, write);
+        }
+        (StepKind::Conv(conv), StepWeights::Conv(packed)) => {
+            ops::conv(simd, threads, conv_dims(conv, batch), read, packed, write, scratch);
+        }
+        (StepKind::MaxPool { input, output, pool }, _) => {
+            let (input, output, window) = (blocked(input), blocked(output), window(pool));
+            ops::max_pool(simd, threads, rt::MaxPoolDims { input, output, window, batch }, read, write);
+        }
+        (StepKind::AveragePool { input, output, pool }, _) => {
+            let (input, output, window) = (blocked(input), blocked(output), window(pool));
+            let dims = rt::AveragePoolDims { input, output, window, count_include_pad: false, batch };
+            ops::average_pool(simd, threads, dims, read, write);
+        }
+        (StepKind::Lrn { .. }, _) => ops::lrn(simd, threads, lrn_dims(kind, batch), read, write, scratch),
+        (StepKind::Relu { input, output }, _) => {
+            let dims = rt::ReluDims { input: blocked(input), output: blocked(output), batch };
+            ops::relu(simd, threads, dims, read, write);
+        }
+        (StepKind::Flatten { input }, _) => {
+            ops::flatten(simd, threads, rt::FlattenDims { input: blocked(input), batch }, read, write);
+        }
+        (StepKind::Gemm { .. }, StepWeights::Gemm(packed)) => {
+            ops::gemm(simd, threads, gemm_dims(kind, batch), read, packed, write);
+        }
+        (StepKind::FlatRelu { features }, _) => {
+            ops::flat_relu(simd, threads, rt::FlatReluDims { features: *features, batch }, read, write);
+        }
+        (StepKind::Softmax { features }, _) => {
+            ops::softmax(simd, threads, rt::SoftmaxDims { features: *features, batch }, read, write);
+        }
+        (StepKind::Conv(_) | StepKind::Gemm { .. }, _) => unreachable!("`Session::new` packs the weights of this step"),
+    }
+}
+
+fn scratch_len(kind: &StepKind, batch: usize) -> usize {
+    match kind {
+        StepKind::Conv(conv) => ops::conv_scratch_len(conv_dims(conv, batch)),
+        StepKind::Lrn { .. } => ops::lrn_scratch_len(lrn_dims(kind, batch)),
+        _ => 0,
+    }
+}
+
+fn conv_dims(conv: &plan::ConvStep, batch: usize) -> rt::ConvDims {
+    rt::ConvDims {
+        input: blocked(&conv.input),
+        output: blocked(&conv.output),
+        kernel: conv.kernel,
+        strides: conv.strides,
+        pads: conv.pads,
+        relu: conv.relu,
+        pool: conv.pool.as_ref().map(window),
+        batch,
+    }
+}
+
+fn gemm_dims(kind: &StepKind, batch: usize) -> rt::GemmDims {
+    match *kind {
+        StepKind::Gemm { in_features, out_features, relu, .. } => rt::GemmDims { in_features, out_features, relu, batch },
+        _ => unreachable!("only fully connected layers have these dimensions"),
+    }
+}
+
+fn lrn_dims(kind: &StepKind, batch: usize) -> rt::LrnDims {
+    match kind {
+        StepKind::Lrn { input, output, lrn } => rt::LrnDims {
+            input: blocked(input),
+            output: blocked(output),
+            size: lrn.size,
+            alpha: lrn.alpha,
+            beta: lrn.beta,
+            bias: lrn.bias,
+            batch,
+        },
+        _ => unreachable!("only local response normalisation has these dimensions"),
+    }
+}
+
+fn blocked(blocked: &plan::Blocked) -> rt::Blocked {
+    let plan::Blocked { channels, height, width, block, halo } = *blocked;
+    rt::Blocked { channels, height, width, block, halo }
+}
+
+fn window(pool: &vgg_compiler::ir::Pool) -> rt::PoolWindow {
+    rt::PoolWindow { kernel: pool.kernel_shape, strides: pool.strides, pads: pool.pads, ceil_mode: pool.ceil_mode }
+}

@@ -1,0 +1,241 @@
+//! The module of one network: its layer types, its weights, its inference. No name of the model enters it.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+
+use crate::ir::{Shape, TypedGraph};
+use crate::plan::{ExecutionPlan, StepKind};
+use crate::weights::Header;
+
+use super::step::{call, layer, layer_type, weights_field, weights_type};
+
+/// Everything that the emission of one network reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Network<'a> {
+    /// What is computed.
+    pub graph: &'a TypedGraph,
+    /// How it is computed.
+    pub plan: &'a ExecutionPlan,
+    /// Where each parameter lies in the canonical weights file.
+    pub header: &'a Header,
+}
+
+/// The items of the module `model`.
+pub(super) fn model(network: Network<'_>) -> TokenStream {
+    let constants = constants(network);
+    let layers = layers(network.plan);
+    let weights = weights(network);
+    let inference = inference(network.plan);
+    quote! {
+        use std::path::Path;
+
+        #[allow(unused_imports, reason = "not every network has every kind of layer")]
+        use ::vgg_runtime::{
+            Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims, FlattenDims, GemmDims, Isa, Layer, LrnDims,
+            MaxPoolDims, PackDims, PackedConv, PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims,
+            Threads, WeightsFile, Workspace, ops,
+        };
+
+        use super::names::LAYERS;
+
+        #weights
+        #constants
+        #inference
+        #layers
+    }
+}
+
+fn constants(network: Network<'_>) -> TokenStream {
+    let Network { plan, header, .. } = network;
+    let batch = plan.batch;
+    let (input_shape, output_shape) = (batched(batch, plan.input), batched(batch, plan.output));
+    let (input_rank, output_rank) = (input_shape.len(), output_shape.len());
+    let (input_len, output_len) = (batch * plan.input.len(), batch * plan.output.len());
+    let arena_len = plan.arena_len;
+    let scratch = plan.steps.iter().enumerate().filter_map(|(index, step)| {
+        let layer = layer_type(index, &step.kind);
+        match step.kind {
+            StepKind::Conv(_) => Some(quote!(ops::conv_scratch_len(layers::#layer::DIMS))),
+            StepKind::Lrn { .. } => Some(quote!(ops::lrn_scratch_len(layers::#layer::DIMS))),
+            _ => None,
+        }
+    });
+    let header_bytes = Literal::byte_string(&header.bytes);
+    let data_len = header.data_len;
+    let weights_len = header.bytes.len() + data_len;
+    quote! {
+        impl Model {
+            /// Images of one inference.
+            pub const BATCH: usize = #batch;
+
+            /// Extents of the input: NCHW.
+            pub const INPUT_SHAPE: [usize; #input_rank] = [#(#input_shape),*];
+
+            /// Values of the input.
+            pub const INPUT_LEN: usize = #input_len;
+
+            /// Extents of the output: images first.
+            pub const OUTPUT_SHAPE: [usize; #output_rank] = [#(#output_shape),*];
+
+            /// Values of the output.
+            pub const OUTPUT_LEN: usize = #output_len;
+
+            /// Bytes of the weights file.
+            pub const WEIGHTS_LEN: usize = #weights_len;
+        }
+
+        /// Values of the arena that holds every activation of one inference.
+        const ARENA_LEN: usize = #arena_len;
+
+        /// Values that each thread needs inside a kernel: the most that any layer asks for.
+        const SCRATCH_LEN: usize = largest(&[#(#scratch),*]);
+
+        /// The first bytes of the weights file: a safetensors header, which must match to the letter.
+        const WEIGHTS_HEADER: &[u8] = #header_bytes;
+
+        /// Bytes of the weights file behind its header.
+        const WEIGHTS_DATA_LEN: usize = #data_len;
+
+        const fn largest(values: &[usize]) -> usize {
+            let (mut largest, mut index) = (0, 0);
+            while index < values.len() {
+                if values[index] > largest {
+                    largest = values[index];
+                }
+                index += 1;
+            }
+            largest
+        }
+    }
+}
+
+fn layers(plan: &ExecutionPlan) -> TokenStream {
+    let layers = plan.steps.iter().enumerate().map(|(index, step)| layer(index, step, plan.batch));
+    quote! {
+        /// One type a step, with its dimensions as constants.
+        mod layers {
+            #[allow(clippy::wildcard_imports, reason = "the dimensions of every kind of layer")]
+            use super::*;
+
+            #(#layers)*
+        }
+    }
+}
+
+fn weights(network: Network<'_>) -> TokenStream {
+    let Network { graph, plan, header } = network;
+    let mut fields = Vec::new();
+    let mut packs = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let params = match &step.kind {
+            StepKind::Conv(conv) => conv.params,
+            StepKind::Gemm { params, .. } => *params,
+            _ => continue,
+        };
+        let (Some(field), Some(ty)) = (weights_field(index, &step.kind), weights_type(&step.kind)) else { continue };
+        let layer = layer_type(index, &step.kind);
+        let tensors = params.map(|id| {
+            let key = &graph.params[id.0].key;
+            let range = &header.ranges[id.0];
+            let (offset, len) = (range.start, range.len());
+            quote!(file.tensor(#key, #offset, #len)?)
+        });
+        let name = fields.len();
+        let [weight, bias] = tensors;
+        fields.push(quote!(#field: #ty));
+        packs.push(quote! {
+            #field: #ty::pack(layers::#layer.dims(), #weight, #bias).map_err(|error| error.in_layer(LAYERS[#name]))?
+        });
+    }
+    quote! {
+        /// The network with its weights, packed for the kernels. It never changes, so that any number of threads may share it.
+        #[derive(Debug)]
+        pub struct Model {
+            #(#fields),*
+        }
+
+        impl Model {
+            /// Reads the weights file at `path`.
+            ///
+            /// # Errors
+            ///
+            /// When the file cannot be read, is not the canonical safetensors file of this network, or holds a number
+            /// that is not finite.
+            pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+                Self::from_bytes(&::vgg_runtime::read_file(path.as_ref())?)
+            }
+
+            /// Takes the weights from the content of a weights file.
+            ///
+            /// # Errors
+            ///
+            /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+                let file = WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?;
+                Ok(Self { #(#packs),* })
+            }
+
+            /// Everything mutable of an inference: memory for the activations and `threads`. Made once, used again and again.
+            ///
+            /// # Errors
+            ///
+            /// When the variable `VGG_ISA` names an instruction set that is unknown or missing on this machine.
+            pub fn workspace(threads: Threads) -> Result<Workspace, Error> {
+                Ok(Self::workspace_for(threads, Isa::detect()?))
+            }
+
+            /// The same, for an instruction set of the caller's choice.
+            pub fn workspace_for(threads: Threads, isa: Isa) -> Workspace {
+                Workspace::new(ARENA_LEN, SCRATCH_LEN, threads, isa)
+            }
+        }
+    }
+}
+
+fn inference(plan: &ExecutionPlan) -> TokenStream {
+    let calls = plan.steps.iter().enumerate().map(|(index, step)| {
+        let call = call(plan, index, step);
+        quote!({ #call })
+    });
+    quote! {
+        impl Model {
+            /// Computes the network for one batch, [`Self::INPUT_SHAPE`] to
+            /// [`Self::OUTPUT_SHAPE`]. Allocates nothing; the result does not
+            /// depend on the number of threads.
+            ///
+            /// # Panics
+            ///
+            /// When `workspace` was made by another network and is too small for this one.
+            pub fn infer(&self, workspace: &mut Workspace, input: &[f32; Self::INPUT_LEN], output: &mut [f32; Self::OUTPUT_LEN]) {
+                let isa = workspace.isa();
+                let (threads, arena, scratch) = workspace.parts();
+                isa.run(Inference { model: self, threads, arena, scratch, input, output });
+            }
+        }
+
+        /// One inference, compiled once for each instruction set.
+        struct Inference<'a> {
+            model: &'a Model,
+            threads: &'a Threads,
+            arena: &'a mut Arena,
+            scratch: &'a mut Scratch,
+            input: &'a [f32],
+            output: &'a mut [f32],
+        }
+
+        impl Program for Inference<'_> {
+            type Output = ();
+
+            #[allow(unused_variables, reason = "not every network has weights or needs scratch memory")]
+            fn run<S: Simd>(self, simd: S) {
+                let Self { model, threads, arena, scratch, input, output } = self;
+                #(#calls)*
+            }
+        }
+    }
+}
+
+fn batched(batch: usize, shape: Shape) -> Vec<Literal> {
+    let dims = shape.dims();
+    std::iter::once(batch).chain(dims).map(Literal::usize_unsuffixed).collect()
+}

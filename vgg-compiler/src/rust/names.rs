@@ -1,0 +1,65 @@
+//! The one place of the generated code that holds names of the model, always as escaped literals.
+
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::quote;
+
+use crate::plan::{ExecutionPlan, StepKind};
+
+use super::table::layer_table;
+use super::{Network, safe_ident};
+
+/// Longest name that is kept whole.
+const MAX_NAME: usize = 128;
+
+/// The items of the module `names`.
+pub(super) fn names(network: Network<'_>) -> TokenStream {
+    let layers = layers_with_weights(network.plan);
+    let count = layers.len();
+    let docs = doc_lines(&network.graph.docs).chain(doc_lines(&[String::new()])).chain(table_lines(network));
+    let name = type_name(network);
+    quote! {
+        #(#docs)*
+        pub use super::model::Model as #name;
+
+        /// The layers that have weights, in order, as messages name them.
+        pub(crate) const LAYERS: [&str; #count] = [#(#layers),*];
+    }
+}
+
+/// The identifier of the network's type.
+pub(super) fn type_name(network: Network<'_>) -> Ident {
+    safe_ident(&network.graph.name).unwrap_or_else(|| Ident::new("Network", Span::call_site()))
+}
+
+fn layers_with_weights(plan: &ExecutionPlan) -> Vec<Literal> {
+    let with_weights = plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Conv(_) | StepKind::Gemm { .. }));
+    with_weights.map(|step| escaped(&step.name)).collect()
+}
+
+/// A string literal of printable ASCII.
+fn escaped(name: &str) -> Literal {
+    let ascii: String = name.chars().take(MAX_NAME).flat_map(char::escape_default).collect();
+    Literal::string(&ascii)
+}
+
+fn table_lines(network: Network<'_>) -> impl Iterator<Item = TokenStream> {
+    doc_lines(&layer_table(network.graph, network.plan))
+}
+
+/// `#[doc = ".."]` attributes, which no content can break out of.
+pub(super) fn doc_lines(lines: &[String]) -> impl Iterator<Item = TokenStream> {
+    let attributes: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let printable: String = line.chars().map(|c| if c.is_control() || is_bidi(c) { ' ' } else { c }).collect();
+            let line = format!(" {printable}");
+            quote!(#[doc = #line])
+        })
+        .collect();
+    attributes.into_iter()
+}
+
+/// Characters that reorder the text around them, which rustc refuses in source.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}

@@ -1,0 +1,146 @@
+//! The files of a standalone crate: manifest, documentation, sources, tests, an example, and the runtime beside them.
+
+use quote::quote;
+
+use super::{EmitError, Network, format, is_crate_name, model, names};
+
+/// Name of the weights file in a crate.
+pub const WEIGHTS_FILE: &str = "weights.safetensors";
+
+/// Name of the ONNX file in a crate.
+pub const ONNX_FILE: &str = "model.onnx";
+
+/// Name of the recorded input of the crate's tests.
+pub const INPUT_FILE: &str = "tests/input.npy";
+
+/// Name of the recorded output that the crate's tests expect.
+pub const EXPECTED_FILE: &str = "tests/expected.npy";
+
+/// A line of every generated manifest. Only a directory whose manifest has it may be replaced.
+pub const MARKER: &str = "[package.metadata.vgg]";
+
+/// What may differ between two crates of one network.
+#[derive(Debug, Clone)]
+pub struct PackageOptions {
+    /// The crate's name: a lower-case letter, then lower-case letters, digits and `_`, 64 at most.
+    pub name: String,
+    /// Whether the weights become part of the binary.
+    pub embed: bool,
+    /// Largest normwise error against the recorded output that the crate's tests accept.
+    pub tolerance: f64,
+}
+
+/// A text file of a crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its path in the crate, with `/`.
+    pub path: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// The text files of the crate of `network`. `runtime` is the source of the runtime: paths below `src/` and their text.
+///
+/// The weights ([`WEIGHTS_FILE`]), the ONNX file and the recorded arrays are written beside them by the caller.
+///
+/// # Errors
+///
+/// When the crate's name is not one.
+pub fn package(
+    network: Network<'_>,
+    options: &PackageOptions,
+    runtime: &[(&str, &str)],
+) -> Result<Vec<SourceFile>, EmitError> {
+    if !is_crate_name(&options.name) {
+        return Err(EmitError::CrateName { name: options.name.clone() });
+    }
+    let mut files = Vec::new();
+    let mut add = |path: &str, text: String| files.push(SourceFile { path: path.to_owned(), text });
+    add("Cargo.toml", manifest(&options.name));
+    add("README.md", readme(network, options));
+    add("src/lib.rs", library(options)?);
+    add("src/model.rs", format::source_file("The network, specialised to its shapes.", model::model(network))?);
+    add("src/names.rs", format::source_file("The names of the network and of its layers.", names::names(network))?);
+    add("tests/reference.rs", substitute(include_str!("templates/reference.rs"), options));
+    add("examples/infer.rs", substitute(include_str!("templates/infer.rs"), options));
+    add("runtime/Cargo.toml", include_str!("templates/runtime.toml").replace("{version}", env!("CARGO_PKG_VERSION")));
+    for (path, text) in runtime {
+        add(&format!("runtime/src/{path}"), (*text).to_owned());
+    }
+    Ok(files)
+}
+
+fn manifest(name: &str) -> String {
+    include_str!("templates/crate.toml")
+        .replace("{name}", name)
+        .replace("{marker}", MARKER)
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
+}
+
+fn substitute(template: &str, options: &PackageOptions) -> String {
+    let load = if options.embed { "Model::embedded()" } else { "Model::load(WEIGHTS)" };
+    template
+        .replace("crate_name", &options.name)
+        .replace("\"{tolerance}\"", &format!("{:e}", options.tolerance))
+        .replace("Model::load(WEIGHTS)", load)
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
+}
+
+fn library(options: &PackageOptions) -> Result<String, EmitError> {
+    let embedded = options.embed.then(|| {
+        quote! {
+            impl Model {
+                /// The network with the weights that are part of this crate.
+                ///
+                /// # Errors
+                ///
+                /// When the weights file was changed after it was generated.
+                pub fn embedded() -> Result<Self, Error> {
+                    Self::from_bytes(include_bytes!("../weights.safetensors"))
+                }
+            }
+        }
+    });
+    let weights = (!options.embed).then(|| {
+        quote! {
+            /// The weights file that was generated with this crate. Ship it with your program, and load it from there.
+            pub const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/weights.safetensors");
+        }
+    });
+    let tokens = quote! {
+        #![doc = include_str!("../README.md")]
+        #![forbid(unsafe_code)]
+
+        mod model;
+        mod names;
+
+        pub use model::Model;
+        pub use names::*;
+        pub use vgg_runtime::{Error, Isa, Threads, Workspace, npy};
+
+        #weights
+        #embedded
+    };
+    let file: syn::File = syn::parse2(tokens)?;
+    Ok(prettyplease::unparse(&file))
+}
+
+fn readme(network: Network<'_>, options: &PackageOptions) -> String {
+    let Network { graph, plan, header } = network;
+    let dims = |shape: crate::ir::Shape| {
+        let dims = std::iter::once(plan.batch).chain(shape.dims());
+        dims.map(|extent| extent.to_string()).collect::<Vec<_>>().join(" x ")
+    };
+    let megabytes = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
+    let load = if options.embed { "Model::embedded()?" } else { "Model::load(crate_name::WEIGHTS)?" };
+    include_str!("templates/README.md")
+        .replace("{load}", load)
+        .replace("crate_name", &options.name)
+        .replace("{input}", &dims(graph.input_shape()))
+        .replace("{output}", &dims(graph.output_shape()))
+        .replace("{parameters}", &super::table::grouped(graph.param_count() as u64))
+        .replace("{macs}", &super::table::grouped(graph.total_macs()))
+        .replace("{weights}", &megabytes(header.bytes.len() + header.data_len))
+        .replace("{arena}", &megabytes(plan.arena_len * 4))
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
+}
