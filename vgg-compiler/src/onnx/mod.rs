@@ -1,0 +1,18 @@
+//! ONNX files.
+//!
+//! [`write_model`] makes a message of a graph, lays it out as [`Piece`]s between which the weights stand, and writes these
+//! one after the other: the weights are never copied. The messages are [`messages`].
+//!
+//! Source: <https://onnx.ai/onnx/repo-docs/IR.html>.
+
+mod error;
+mod export;
+pub mod messages;
+mod model;
+mod options;
+mod pieces;
+
+pub use error::ExportError;
+pub use export::{graph_bytes, pieces, write_model};
+pub use options::{Batch, DEFAULT_OPSET, ExportOptions, OPSETS, Outputs, ir_version};
+pub use pieces::Piece;

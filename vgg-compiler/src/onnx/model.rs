@@ -1,0 +1,225 @@
+//! A graph as an ONNX message, all but the numbers of its parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::error::ExportError;
+use super::messages::{
+    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto, ModelProto,
+    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto,
+};
+use super::options::{Batch, ExportOptions, Outputs, check_external, ir_version};
+use crate::ir::{Node, Op, ParamId, Pool, TypedGraph, ValueId};
+use crate::weights::Header;
+
+/// The message of `graph`. Its first initializers are the graph's parameters in their order: pointing into the file of
+/// `header` when the options name one, without data otherwise.
+pub(super) fn model(graph: &TypedGraph, header: &Header, options: &ExportOptions) -> Result<ModelProto, ExportError> {
+    let ir_version = ir_version(options.opset).ok_or(ExportError::Opset { arrived: options.opset })?;
+    let context = Context { graph, batch: batch(options.batch)?, names: names(graph) };
+    if let Some(name) = &options.external {
+        check_external(name)?;
+    }
+    let metadata = metadata(graph, options)?;
+    let mut message = GraphProto { name: Some(graph.name.clone()), ..GraphProto::default() };
+    for index in 0..graph.params.len() {
+        let mut tensor = context.initializer(ParamId(index));
+        if let Some(location) = &options.external {
+            point(&mut tensor, location, header, ParamId(index));
+        }
+        message.initializer.push(tensor);
+    }
+    for node in &graph.nodes {
+        let (node, scalars) = context.node(node);
+        message.node.push(node);
+        message.initializer.extend(scalars);
+    }
+    message.input.push(context.value(graph.input));
+    for node in &graph.nodes {
+        let value = context.value(node.output);
+        let listed = options.outputs == Outputs::All || node.output == graph.output;
+        if listed { &mut message.output } else { &mut message.value_info }.push(value);
+    }
+    Ok(ModelProto {
+        ir_version: Some(ir_version),
+        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(options.opset.into()) }],
+        producer_name: Some("vgg".into()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
+        domain: None,
+        model_version: None,
+        doc_string: (!graph.docs.is_empty()).then(|| graph.docs.join("\n")),
+        graph: Some(message),
+        metadata_props: metadata,
+    })
+}
+
+fn batch(batch: Batch) -> Result<DimensionValue, ExportError> {
+    match batch {
+        Batch::Dynamic => Ok(DimensionValue::DimParam("N".into())),
+        Batch::Fixed(images) => match i64::try_from(images) {
+            Ok(images @ 1..) => Ok(DimensionValue::DimValue(images)),
+            _ => Err(ExportError::Batch { arrived: images }),
+        },
+    }
+}
+
+/// The metadata, sorted by key: the compiler's own with the caller's in its place.
+fn metadata(graph: &TypedGraph, options: &ExportOptions) -> Result<Vec<StringStringEntryProto>, ExportError> {
+    let mut given = BTreeMap::new();
+    for (key, text) in &options.metadata {
+        if given.insert(key.as_str(), text.as_str()).is_some() {
+            return Err(ExportError::Metadata { key: key.clone() });
+        }
+    }
+    let mut all = BTreeMap::from([("vgg.network", graph.name.as_str()), ("vgg.preprocessing", "unknown")]);
+    all.extend(options.weights.as_ref().map(|weights| ("vgg.weights", weights.as_str())));
+    all.extend(given);
+    Ok(all.into_iter().map(|(key, text)| StringStringEntryProto::new(key, text)).collect())
+}
+
+/// Makes `tensor` point into the weights file at `location`.
+fn point(tensor: &mut TensorProto, location: &str, header: &Header, param: ParamId) {
+    let range = header.file_range(param);
+    tensor.data_location = Some(DataLocation::External.into());
+    tensor.external_data = vec![
+        StringStringEntryProto::new("location", location),
+        StringStringEntryProto::new("offset", range.start.to_string()),
+        StringStringEntryProto::new("length", range.len().to_string()),
+    ];
+}
+
+/// The names of the tensors that are no activations. An ONNX graph has one name space for both.
+struct Names {
+    params: Vec<String>,
+    /// The ratios of the dropouts, by the name of the node.
+    ratios: BTreeMap<String, String>,
+}
+
+fn names(graph: &TypedGraph) -> Names {
+    let mut taken: BTreeSet<String> = graph.values.iter().map(|value| value.name.clone()).collect();
+    let mut free = |name: &str| {
+        let mut name = name.to_owned();
+        while !taken.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    };
+    let params = graph.params.iter().map(|param| free(&param.name)).collect();
+    let dropouts = graph.nodes.iter().filter(|node| matches!(node.op, Op::Dropout { .. }));
+    let ratios = dropouts.map(|node| (node.name.clone(), free(&format!("{}_ratio", node.name)))).collect();
+    Names { params, ratios }
+}
+
+struct Context<'a> {
+    graph: &'a TypedGraph,
+    batch: DimensionValue,
+    names: Names,
+}
+
+impl Context<'_> {
+    fn initializer(&self, id: ParamId) -> TensorProto {
+        TensorProto {
+            dims: ints(&self.graph.params[id.0].shape),
+            data_type: Some(DataType::Float.into()),
+            name: Some(self.names.params[id.0].clone()),
+            ..TensorProto::default()
+        }
+    }
+
+    /// The type of an activation.
+    fn value(&self, id: ValueId) -> ValueInfoProto {
+        let dim = |value| Dimension { value: Some(value), denotation: None };
+        let extents = ints(&self.graph.shape(id).dims()).into_iter().map(DimensionValue::DimValue);
+        let shape = TensorShapeProto { dim: std::iter::once(self.batch.clone()).chain(extents).map(dim).collect() };
+        let tensor = TensorTypeProto { elem_type: Some(DataType::Float.into()), shape: Some(shape) };
+        ValueInfoProto {
+            name: Some(self.graph.values[id.0].name.clone()),
+            r#type: Some(TypeProto { tensor_type: Some(tensor), denotation: None }),
+            doc_string: None,
+        }
+    }
+
+    /// A node, and the scalars that it reads beside its parameters.
+    fn node(&self, node: &Node) -> (NodeProto, Option<TensorProto>) {
+        let mut input: Vec<String> = node.inputs.iter().map(|id| self.graph.values[id.0].name.clone()).collect();
+        input.extend(node.params.iter().map(|id| self.names.params[id.0].clone()));
+        let scalar = match node.op {
+            Op::Dropout { ratio } => self.names.ratios.get(&node.name).map(|name| scalar(name, ratio)),
+            _ => None,
+        };
+        input.extend(scalar.iter().filter_map(|tensor| tensor.name.clone()));
+        let message = NodeProto {
+            input,
+            output: vec![self.graph.values[node.output.0].name.clone()],
+            name: Some(node.name.clone()),
+            op_type: Some(node.op.op_type().into()),
+            domain: None,
+            attribute: attributes(&node.op),
+            doc_string: None,
+        };
+        (message, scalar)
+    }
+}
+
+fn scalar(name: &str, value: f32) -> TensorProto {
+    TensorProto {
+        data_type: Some(DataType::Float.into()),
+        name: Some(name.into()),
+        raw_data: Some(Bytes::copy_from_slice(&value.to_le_bytes())),
+        ..TensorProto::default()
+    }
+}
+
+/// The attributes of an operator, written out even where ONNX has a default of the same value.
+fn attributes(op: &Op) -> Vec<AttributeProto> {
+    match op {
+        Op::Conv(conv) => vec![
+            list("dilations", &[1, 1]),
+            int("group", 1),
+            list("kernel_shape", &conv.kernel_shape),
+            list("pads", &conv.pads),
+            list("strides", &conv.strides),
+        ],
+        Op::MaxPool(pool) => window(pool),
+        Op::AveragePool(pool) => [window(pool), vec![int("count_include_pad", 0)]].concat(),
+        Op::Lrn(lrn) => {
+            vec![float("alpha", lrn.alpha), float("beta", lrn.beta), float("bias", lrn.bias), int("size", lrn.size)]
+        }
+        Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
+        Op::Flatten => vec![int("axis", 1)],
+        Op::Gemm { .. } => vec![float("alpha", 1.0), float("beta", 1.0), int("transA", 0), int("transB", 1)],
+        Op::Softmax => vec![int("axis", 1)],
+        Op::Relu | Op::Dropout { .. } => Vec::new(),
+    }
+}
+
+fn window(pool: &Pool) -> Vec<AttributeProto> {
+    vec![
+        int("ceil_mode", usize::from(pool.ceil_mode)),
+        list("kernel_shape", &pool.kernel_shape),
+        list("pads", &pool.pads),
+        list("strides", &pool.strides),
+    ]
+}
+
+fn attribute(name: &str, r#type: AttributeType) -> AttributeProto {
+    AttributeProto { name: Some(name.into()), r#type: Some(r#type.into()), ..AttributeProto::default() }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
+}
+
+fn int(name: &str, value: usize) -> AttributeProto {
+    AttributeProto { i: Some(value as i64), ..attribute(name, AttributeType::Int) }
+}
+
+fn list(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto { ints: ints(values), ..attribute(name, AttributeType::Ints) }
+}
+
+fn ints(values: &[usize]) -> Vec<i64> {
+    values.iter().map(|&value| value as i64).collect()
+}

@@ -1,0 +1,116 @@
+//! The canonical weights file: safetensors with a header that depends on the network alone.
+//!
+//! ```text
+//! 8 bytes           length of the JSON with its padding, little-endian
+//! JSON              {"__metadata__":{"format":"pt"},"KEY":{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..}
+//! spaces            so that the data begins at a multiple of 64
+//! data              the tensors in the order of their keys, without gaps
+//! ```
+//!
+//! The JSON is what the `safetensors` crate writes, so that every reader of the format takes the file. Because the header
+//! is known in advance, generated code compares it byte for byte and reads tensors at constant offsets, and an ONNX model
+//! may point into the file.
+//!
+//! Source: <https://github.com/huggingface/safetensors#format>.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use super::error::WeightsError;
+use super::resolve::Weights;
+use crate::atomic;
+use crate::ir::{Graph, Param, ParamId};
+
+/// The data begins at a multiple of this: a cache line, and the widest vector.
+const ALIGNMENT: usize = 64;
+
+/// Everything of a canonical weights file but its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The bytes before the data: length, JSON, padding.
+    pub bytes: Vec<u8>,
+    /// Where the bytes of each parameter are, from the beginning of the data, by [`ParamId`].
+    pub ranges: Vec<Range<usize>>,
+    /// Bytes of all parameters.
+    pub data_len: usize,
+}
+
+impl Header {
+    /// The header of a file that holds `params`, which are the parameters of a verified graph.
+    pub fn new(params: &[Param]) -> Self {
+        let mut json = String::from(r#"{"__metadata__":{"format":"pt"}"#);
+        let mut ranges = vec![0..0; params.len()];
+        let mut end = 0;
+        for index in sorted(params) {
+            let param = &params[index];
+            let begin = end;
+            end += 4 * param.len();
+            ranges[index] = begin..end;
+            let shape: Vec<String> = param.shape.iter().map(usize::to_string).collect();
+            json += &format!(
+                r#",{}:{{"dtype":"F32","shape":[{}],"data_offsets":[{begin},{end}]}}"#,
+                serde_json::Value::from(param.key.as_str()),
+                shape.join(",")
+            );
+        }
+        json.push('}');
+        let padded = (8 + json.len()).next_multiple_of(ALIGNMENT) - 8;
+        let mut bytes = (padded as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(json.as_bytes());
+        bytes.resize(8 + padded, b' ');
+        Self { bytes, ranges, data_len: end }
+    }
+
+    /// Where the bytes of a parameter are, from the beginning of the file.
+    pub fn file_range(&self, param: ParamId) -> Range<usize> {
+        let Range { start, end } = self.ranges[param.0];
+        self.bytes.len() + start..self.bytes.len() + end
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_len(&self) -> usize {
+        self.bytes.len() + self.data_len
+    }
+}
+
+/// Indices of `params` in the order of the data: that of their keys' bytes.
+fn sorted(params: &[Param]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..params.len()).collect();
+    order.sort_by(|&a, &b| params[a].key.cmp(&params[b].key));
+    order
+}
+
+/// Writes the canonical file of `graph`'s parameters at `path`, whole or not at all. `progress` is told the bytes written
+/// so far, of [`Header::file_len`].
+///
+/// # Panics
+///
+/// When `weights` were resolved for another graph.
+pub fn write(path: &Path, graph: &Graph, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), WeightsError> {
+    atomic::write(path, |file| write_to(file, graph, weights, progress)).map_err(|source| WeightsError::Io {
+        path: path.into(),
+        action: "write",
+        source,
+    })
+}
+
+/// Writes the canonical file of `graph`'s parameters to `out`, as [`write`] does.
+///
+/// # Panics
+///
+/// When `weights` were resolved for another graph.
+pub fn write_to(
+    out: &mut impl Write,
+    graph: &Graph,
+    weights: &Weights,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    assert!(weights.fit(graph), "the weights were resolved for another graph than `{}`", graph.name);
+    let mut written = 0;
+    atomic::write_counted(out, &Header::new(&graph.params).bytes, &mut written, progress)?;
+    for index in sorted(&graph.params) {
+        atomic::write_counted(out, weights.get(ParamId(index)), &mut written, progress)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! What can be wrong with weights.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why weights were refused. Each message names the file, the tensor, what was found and what was expected;
+/// [`WeightsError::help`] says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be opened, read or written.
+    #[error("{}: cannot {action} the weights: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Read or write.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory, a pipe, a device.
+    #[error("{}: expected a file with weights, found {found}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A file of another format.
+    #[error("{}: this is {found}, expected a .safetensors file", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes say it is.
+        found: &'static str,
+        /// How to convert it.
+        convert: &'static str,
+    },
+    /// A .safetensors file that contradicts itself.
+    #[error("{}: not a valid .safetensors file: {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A tensor of numbers that are not f32.
+    #[error("{}: tensor `{key}` holds {dtype} numbers, expected F32", path.display())]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// The type of its elements.
+        dtype: String,
+    },
+    /// A tensor that the network needs is not there.
+    #[error("{origin}: tensor `{key}` of shape {expected:?} is missing")]
+    Missing {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        key: String,
+        /// Its extents.
+        expected: Vec<usize>,
+        /// The most similar key of the file.
+        closest: Option<String>,
+    },
+    /// Tensors that the network does not have.
+    #[error("{origin}: the network has no {}", Listed(keys))]
+    Extra {
+        /// The file.
+        origin: String,
+        /// The tensors, sorted.
+        keys: Vec<String>,
+    },
+    /// A tensor of other extents than the network's.
+    #[error("{origin}: tensor `{key}` has shape {arrived:?}, expected {expected:?}")]
+    Shape {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        key: String,
+        /// Its extents.
+        arrived: Vec<usize>,
+        /// The extents that the network needs.
+        expected: Vec<usize>,
+    },
+    /// A tensor whose bytes are not four for each element.
+    #[error("{origin}: tensor `{key}` has {arrived} bytes, expected {expected}")]
+    Length {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        key: String,
+        /// Its bytes.
+        arrived: usize,
+        /// Four for each element.
+        expected: usize,
+    },
+    /// NaN or infinity.
+    #[error("{origin}: tensor `{key}` is {value} at index {index:?} ({count} such of {of}), expected finite numbers")]
+    NotFinite {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        key: String,
+        /// Where the first of them is.
+        index: Vec<usize>,
+        /// Its value.
+        value: f32,
+        /// How many there are.
+        count: usize,
+        /// Elements of the tensor.
+        of: usize,
+    },
+    /// A variance that batch normalisation cannot divide by.
+    #[error("{origin}: tensor `{key}` is {value} at index {index}; with epsilon {epsilon} added it must be above 0")]
+    Variance {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        key: String,
+        /// The channel.
+        index: usize,
+        /// The variance.
+        value: f32,
+        /// What is added to it.
+        epsilon: f32,
+    },
+    /// Batch normalisation for some layers and none for others.
+    #[error(
+        "{origin}: batch normalisation is stored for `{}` and absent for {}: either every layer has it or none",
+        present,
+        Listed(absent)
+    )]
+    Mixed {
+        /// The file.
+        origin: String,
+        /// A convolution with batch normalisation.
+        present: String,
+        /// The convolutions without, in the order of the layers.
+        absent: Vec<String>,
+    },
+    /// A parameter that folding made infinite.
+    #[error(
+        "{origin}: tensor `{key}` becomes {value} at index {index:?} when `{batch_norm}` is folded in, expected finite numbers"
+    )]
+    Folded {
+        /// The file.
+        origin: String,
+        /// The convolution's tensor.
+        key: String,
+        /// The batch normalisation's scale.
+        batch_norm: String,
+        /// Where the first such element is.
+        index: Vec<usize>,
+        /// Its value.
+        value: f32,
+    },
+    /// A seed that is no number.
+    #[error(
+        "`{text}` is not a source of weights: expected `seeded`, `seeded:N` with N from 0 to {}, or a path",
+        u64::MAX
+    )]
+    Seed {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl WeightsError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        let text = match self {
+            Self::Io { .. } | Self::NotAFile { .. } => {
+                "give the path of a .safetensors file, or `seeded:N` for generated weights".into()
+            }
+            Self::Format { convert, .. } => format!("only .safetensors files are read so far; {convert}"),
+            Self::Malformed { .. } => {
+                "the file may be cut off or damaged: fetch it again, or write it anew with the safetensors library".into()
+            }
+            Self::Dtype { .. } => {
+                "convert the tensors before they are saved: `{k: v.float() for k, v in model.state_dict().items()}`".into()
+            }
+            Self::Missing { closest: Some(closest), .. } => {
+                format!("the most similar tensor in the file is `{closest}`; rename it if it is the one")
+            }
+            Self::Missing { closest: None, .. } => {
+                "the weights belong to another network, or their keys follow another convention than torchvision's".into()
+            }
+            Self::Extra { .. } => "the weights belong to another network, or hold more than its parameters: leave these out".into(),
+            Self::Shape { arrived, expected, .. } if arrived.iter().rev().eq(expected) => {
+                "the tensor seems to be transposed: convolution weights are [out, in, height, width], fully connected ones [out, in]".into()
+            }
+            Self::Shape { .. } => {
+                "the weights belong to another network, or were trained with other extents or classes".into()
+            }
+            Self::Length { .. } => "the tensor was cut off: write the weights anew".into(),
+            Self::NotFinite { .. } | Self::Folded { .. } => {
+                "a network with such weights computes nothing but NaN: take an earlier checkpoint of the training".into()
+            }
+            Self::Variance { .. } => "the statistics are damaged: take an earlier checkpoint of the training".into(),
+            Self::Mixed { .. } => {
+                "give the weights as trained, or those in which every batch normalisation has been folded into its convolution".into()
+            }
+            Self::Seed { .. } => "write `./` before the name of a file that begins with `seeded:`".into(),
+        };
+        Some(text)
+    }
+}
+
+/// Up to this many keys are written out.
+const LISTED: usize = 6;
+
+/// Keys as a sentence says them.
+struct Listed<'a>(&'a [String]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, key) in self.0.iter().take(LISTED).enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}`{}`", key.escape_debug())?;
+        }
+        match self.0.len().saturating_sub(LISTED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Trained numbers: where they come from, how they are checked, and the one file in which they are kept.
+//!
+//! A [`WeightsSource`] yields [`Tensors`] by key, either [`read()`] from a file or [`seeded()`]. [`Weights::resolve`] matches
+//! them with a network, reports everything that does not fit, and gives one tensor for each parameter of the graph, batch
+//! normalisation folded in where the graph says so. [`canonical`] writes them back as a .safetensors file whose header
+//! depends on the network alone.
+
+pub mod canonical;
+mod error;
+mod foreign;
+mod normal;
+mod resolve;
+mod safetensors;
+mod seeded;
+mod source;
+mod suggest;
+mod tensors;
+
+pub use canonical::Header;
+pub use error::WeightsError;
+pub use resolve::Weights;
+pub use safetensors::{parse, read};
+pub use seeded::seeded;
+pub use source::WeightsSource;
+pub use tensors::{Tensor, Tensors};

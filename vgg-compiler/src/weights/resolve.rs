@@ -1,0 +1,246 @@
+//! Tensors by key against the parameters of a network.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::error::WeightsError;
+use super::suggest::closest;
+use super::tensors::{Tensor, Tensors, values};
+use crate::ir::{FoldedRole, Graph, Param, ParamId, ParamSource, TypedGraph};
+
+/// The numbers of every parameter of one graph, checked: of the right length and finite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weights {
+    params: Vec<Bytes>,
+}
+
+impl Weights {
+    /// Matches `tensors` with the parameters of `graph`. `origin` is the name of the file, for messages.
+    ///
+    /// Stored parameters share the memory of `tensors`; those with a batch normalisation folded in are computed in f64 and
+    /// rounded once. A file that has no batch normalisation at all but every parameter of the folded graph holds folded
+    /// weights, and is taken as it is. PyTorch's counters `*.num_batches_tracked` are passed over. Every problem is
+    /// reported.
+    pub fn resolve(graph: &TypedGraph, tensors: Tensors, origin: &str) -> Result<Self, Vec<WeightsError>> {
+        let mut errors = Vec::new();
+        let expected = expected(graph, &tensors, origin, &mut errors);
+        let stored = matched(&expected, &tensors, origin, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut params = Vec::with_capacity(graph.params.len());
+        for param in &graph.params {
+            let whole =
+                stored.get(param.key.as_str()).filter(|_| expected.folded || param.source == ParamSource::Stored);
+            params.push(match (whole, &param.source) {
+                (Some(tensor), _) => tensor.data.clone(),
+                (None, ParamSource::Stored) => Bytes::new(),
+                (None, ParamSource::FoldedBatchNorm { role, conv, batch_norm, epsilon }) => {
+                    let fold = Fold { origin, param, conv, batch_norm, epsilon: *epsilon };
+                    fold.compute(*role, &stored).unwrap_or_else(|error| {
+                        errors.push(error);
+                        Bytes::new()
+                    })
+                }
+            });
+        }
+        if errors.is_empty() { Ok(Self { params }) } else { Err(errors) }
+    }
+
+    /// The numbers of a parameter, four little-endian bytes each, in C order.
+    ///
+    /// # Panics
+    ///
+    /// When the graph for which the weights were resolved has no such parameter.
+    pub fn get(&self, param: ParamId) -> &Bytes {
+        &self.params[param.0]
+    }
+
+    /// The tensors in the order of [`ParamId`].
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+        self.params.iter()
+    }
+
+    /// Bytes of all tensors.
+    pub fn total_bytes(&self) -> u64 {
+        self.params.iter().map(|data| data.len() as u64).sum()
+    }
+
+    /// Whether there is a tensor of the right length for every parameter of `graph`.
+    pub fn fit(&self, graph: &Graph) -> bool {
+        self.params.len() == graph.params.len()
+            && self.params.iter().zip(&graph.params).all(|(data, param)| data.len() == 4 * param.len())
+    }
+}
+
+/// The tensors that a file must hold.
+struct Expected<'a> {
+    params: Vec<&'a Param>,
+    /// Whether they are those after folding.
+    folded: bool,
+}
+
+/// Decides between the parameters as declared and the folded ones, and reports files that are neither.
+fn expected<'a>(graph: &'a Graph, tensors: &Tensors, origin: &str, errors: &mut Vec<WeightsError>) -> Expected<'a> {
+    let mut present = None;
+    let mut absent: Vec<(&Param, &[Box<Param>; 4])> = Vec::new();
+    for param in &graph.params {
+        let ParamSource::FoldedBatchNorm { role: FoldedRole::Weight, conv: [weight, _], batch_norm, .. } =
+            &param.source
+        else {
+            continue;
+        };
+        if batch_norm.iter().any(|param| tensors.contains_key(&param.key)) {
+            present.get_or_insert(weight);
+        } else {
+            absent.push((weight, batch_norm));
+        }
+    }
+    let folded =
+        present.is_none() && !absent.is_empty() && graph.params.iter().all(|param| tensors.contains_key(&param.key));
+    let mut params = if folded { graph.params.iter().collect() } else { graph.stored_params() };
+    if let Some(present) = present.filter(|_| !absent.is_empty()) {
+        errors.push(WeightsError::Mixed {
+            origin: origin.into(),
+            present: present.key.clone(),
+            absent: absent.iter().map(|(weight, _)| weight.key.clone()).collect(),
+        });
+        let reported: BTreeSet<&str> =
+            absent.iter().flat_map(|(_, params)| params.iter()).map(|param| param.key.as_str()).collect();
+        params.retain(|param| !reported.contains(param.key.as_str()));
+    }
+    Expected { params, folded }
+}
+
+/// The expected tensors among those of the file. Missing, surplus and unusable ones are reported.
+fn matched<'a>(
+    expected: &Expected<'a>,
+    tensors: &'a Tensors,
+    origin: &str,
+    errors: &mut Vec<WeightsError>,
+) -> BTreeMap<&'a str, &'a Tensor> {
+    let known: BTreeSet<&str> = expected.params.iter().map(|param| param.key.as_str()).collect();
+    let extra: Vec<&str> = tensors
+        .keys()
+        .map(String::as_str)
+        .filter(|key| !known.contains(key) && !key.ends_with(".num_batches_tracked"))
+        .collect();
+    let mut stored = BTreeMap::new();
+    for param in &expected.params {
+        match tensors.get(&param.key) {
+            Some(tensor) => {
+                errors.extend(unusable(param, tensor, origin));
+                stored.insert(param.key.as_str(), tensor);
+            }
+            None => errors.push(WeightsError::Missing {
+                origin: origin.into(),
+                key: param.key.clone(),
+                expected: param.shape.clone(),
+                closest: closest(&param.key, extra.iter().copied()).map(str::to_owned),
+            }),
+        }
+    }
+    if !extra.is_empty() {
+        errors
+            .push(WeightsError::Extra { origin: origin.into(), keys: extra.into_iter().map(str::to_owned).collect() });
+    }
+    stored
+}
+
+/// Why a tensor cannot be a parameter.
+fn unusable(param: &Param, tensor: &Tensor, origin: &str) -> Option<WeightsError> {
+    let (origin, key) = (origin.to_owned(), param.key.clone());
+    if tensor.shape != param.shape {
+        let (arrived, expected) = (tensor.shape.clone(), param.shape.clone());
+        return Some(WeightsError::Shape { origin, key, arrived, expected });
+    }
+    if tensor.data.len() != 4 * param.len() {
+        return Some(WeightsError::Length { origin, key, arrived: tensor.data.len(), expected: 4 * param.len() });
+    }
+    let (first, value) = first_not_finite(&tensor.data)?;
+    let count = tensor.values().filter(|value| !value.is_finite()).count();
+    Some(WeightsError::NotFinite { origin, key, index: index(&param.shape, first), value, count, of: param.len() })
+}
+
+fn first_not_finite(data: &[u8]) -> Option<(usize, f32)> {
+    values(data).enumerate().find(|(_, value)| !value.is_finite())
+}
+
+/// The index of the element at `position` in C order.
+fn index(shape: &[usize], mut position: usize) -> Vec<usize> {
+    let mut index: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|&extent| {
+            let within = position % extent.max(1);
+            position /= extent.max(1);
+            within
+        })
+        .collect();
+    index.reverse();
+    index
+}
+
+/// A convolution's parameter with the batch normalisation behind it folded in.
+struct Fold<'a> {
+    origin: &'a str,
+    param: &'a Param,
+    conv: &'a [Box<Param>; 2],
+    batch_norm: &'a [Box<Param>; 4],
+    epsilon: f32,
+}
+
+impl Fold<'_> {
+    /// `w * scale / sqrt(var + epsilon)`, or `(b - mean) * scale / sqrt(var + epsilon) + shift`.
+    fn compute(&self, role: FoldedRole, stored: &BTreeMap<&str, &Tensor>) -> Result<Bytes, WeightsError> {
+        let column = |param: &Param| -> Vec<f64> {
+            stored.get(param.key.as_str()).into_iter().flat_map(|tensor| tensor.values()).map(f64::from).collect()
+        };
+        let [weight, bias] = self.conv;
+        let [scale, shift, mean, variance] = self.batch_norm.each_ref().map(|param| column(param));
+        let factors = self.factors(&scale, &variance)?;
+        let mut out = Vec::with_capacity(4 * self.param.len());
+        match role {
+            FoldedRole::Weight => {
+                let data = stored.get(weight.key.as_str()).map_or(&[][..], |tensor| &tensor.data);
+                let per_channel = 4 * weight.shape.iter().skip(1).product::<usize>();
+                for (filter, factor) in data.chunks(per_channel.max(1)).zip(factors) {
+                    out.extend(values(filter).flat_map(|w| ((f64::from(w) * factor) as f32).to_le_bytes()));
+                }
+            }
+            FoldedRole::Bias => {
+                let columns = column(bias).into_iter().zip(mean).zip(factors).zip(shift);
+                out.extend(
+                    columns
+                        .flat_map(|(((b, mean), factor), shift)| (((b - mean) * factor + shift) as f32).to_le_bytes()),
+                );
+            }
+        }
+        match first_not_finite(&out) {
+            None => Ok(out.into()),
+            Some((first, value)) => Err(WeightsError::Folded {
+                origin: self.origin.into(),
+                key: self.param.key.clone(),
+                batch_norm: self.batch_norm[0].key.clone(),
+                index: index(&self.param.shape, first),
+                value,
+            }),
+        }
+    }
+
+    /// `scale / sqrt(var + epsilon)` of each channel.
+    fn factors(&self, scale: &[f64], variance: &[f64]) -> Result<Vec<f64>, WeightsError> {
+        let epsilon = f64::from(self.epsilon);
+        if let Some(index) = variance.iter().position(|variance| variance + epsilon <= 0.0) {
+            return Err(WeightsError::Variance {
+                origin: self.origin.into(),
+                key: self.batch_norm[3].key.clone(),
+                index,
+                value: variance[index] as f32,
+                epsilon: self.epsilon,
+            });
+        }
+        Ok(scale.iter().zip(variance).map(|(scale, variance)| scale / (variance + epsilon).sqrt()).collect())
+    }
+}

@@ -1,0 +1,226 @@
+//! The reader of .safetensors files.
+//!
+//! The format and most of its checks are the `safetensors` crate's: no gap, no overlap, no length that the file has not.
+//! Beyond them this reader refuses what parsers disagree about (keys that occur twice, entries with fields that nobody
+//! knows) and says which tensor is meant.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::marker::PhantomData;
+use std::path::Path;
+
+use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::error::WeightsError;
+use super::foreign;
+use super::tensors::{Tensor, Tensors};
+
+/// The longest header that the `safetensors` crate reads.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// The longest key. Torchvision's have about twenty bytes.
+const MAX_KEY: usize = 1024;
+
+/// Reads the tensors of the file at `path` into memory once.
+pub fn read(path: &Path) -> Result<Tensors, WeightsError> {
+    let io = |source| WeightsError::Io { path: path.into(), action: "read", source };
+    let kind = fs::metadata(path).map_err(io)?;
+    if !kind.is_file() {
+        let found = if kind.is_dir() { "a directory" } else { "something else" };
+        return Err(WeightsError::NotAFile { path: path.into(), found });
+    }
+    let bytes = read_whole(path, kind.len()).map_err(io)?;
+    parse(bytes.into(), path)
+}
+
+fn read_whole(path: &Path, len: u64) -> io::Result<Vec<u8>> {
+    let capacity = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(capacity)?;
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The tensors in `bytes`, the content of the file at `path`. They share its memory.
+///
+/// All tensors are f32; PyTorch's counters `*.num_batches_tracked` are passed over.
+pub fn parse(bytes: Bytes, path: &Path) -> Result<Tensors, WeightsError> {
+    let malformed = |problem: String| WeightsError::Malformed { path: path.into(), problem };
+    let json = header(&bytes).map_err(|problem| {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        match foreign::recognise(&bytes, &extension) {
+            Some(foreign) => WeightsError::Format { path: path.into(), found: foreign.found, convert: foreign.convert },
+            None => malformed(problem),
+        }
+    })?;
+    let entries: Entries = serde_json::from_slice(json).map_err(|error| malformed(format!("its header: {error}")))?;
+    if let Some((key, entry)) =
+        entries.0.iter().filter(|(key, entry)| width(key, entry).is_none()).min_by_key(|(key, _)| key)
+    {
+        return Err(WeightsError::Dtype { path: path.into(), key: key.clone(), dtype: entry.dtype.clone() });
+    }
+    entries.0.iter().try_for_each(|(key, entry)| check(key, entry)).map_err(malformed)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| malformed(explain(&error, &entries, &bytes)))?;
+    let floats = file.iter().filter(|(_, view)| view.dtype() == Dtype::F32);
+    Ok(floats
+        .map(|(key, view)| {
+            (key.to_owned(), Tensor { shape: view.shape().to_vec(), data: bytes.slice_ref(view.data()) })
+        })
+        .collect())
+}
+
+/// The JSON of the header, or what is wrong with its frame.
+fn header(bytes: &[u8]) -> Result<&[u8], String> {
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return Err(format!("it has {} bytes, not even the 8 of the header's length", bytes.len()));
+    };
+    let length = u64::from_le_bytes(*length);
+    let available = rest.len();
+    let json = usize::try_from(length).ok().and_then(|length| rest.get(..length)).ok_or_else(|| {
+        format!("its header should have {length} bytes, but {available} follow: the file is cut off or not safetensors")
+    })?;
+    if length > MAX_HEADER {
+        return Err(format!("its header has {length} bytes, more than the {MAX_HEADER} allowed"));
+    }
+    match json.first() {
+        Some(b'{') => Ok(json),
+        _ => Err("its header does not begin with `{`".into()),
+    }
+}
+
+/// The entry of a tensor.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+/// Bytes of one element, none for types that are refused.
+fn width(key: &str, entry: &Entry) -> Option<u64> {
+    match entry.dtype.as_str() {
+        "F32" => Some(4),
+        "I64" if key.ends_with(".num_batches_tracked") => Some(8),
+        _ => None,
+    }
+}
+
+/// What is wrong with an entry taken alone.
+fn check(key: &str, entry: &Entry) -> Result<(), String> {
+    let name = key.escape_debug();
+    if key.len() > MAX_KEY {
+        return Err(format!("a key of {} bytes, more than the {MAX_KEY} allowed", key.len()));
+    }
+    if key.chars().any(char::is_control) {
+        return Err(format!("the key `{name}` holds control characters"));
+    }
+    let (begin, end) = entry.data_offsets;
+    let claimed = end
+        .checked_sub(begin)
+        .ok_or_else(|| format!("tensor `{name}` ends at byte {end}, before it begins at {begin}"))?;
+    let needed =
+        entry.shape.iter().try_fold(width(key, entry).unwrap_or(0), |product, &extent| product.checked_mul(extent));
+    match needed {
+        Some(needed) if needed == claimed => Ok(()),
+        Some(needed) => {
+            Err(format!("tensor `{name}` of shape {:?} needs {needed} bytes, but claims {claimed}", entry.shape))
+        }
+        None => Err(format!("tensor `{name}` of shape {:?} is too large to address", entry.shape)),
+    }
+}
+
+/// The tensors of a header, in the order in which it lists them.
+struct Entries(Vec<(String, Entry)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tensors;
+
+        impl<'de> Visitor<'de> for Tensors {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("tensors by key")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut seen = BTreeSet::new();
+                let mut entries = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if !seen.insert(key.clone()) {
+                        return Err(de::Error::custom(format!("`{}` is declared twice", key.escape_debug())));
+                    }
+                    if key == "__metadata__" {
+                        map.next_value::<Distinct<String>>()?;
+                    } else {
+                        let entry = map
+                            .next_value()
+                            .map_err(|error| de::Error::custom(format!("tensor `{}`: {error}", key.escape_debug())))?;
+                        entries.push((key, entry));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Tensors)
+    }
+}
+
+/// A map of distinct keys to values of type `V`, which are only looked at.
+struct Distinct<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Distinct<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Distinct(PhantomData))
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for Distinct<V> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("texts by key")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut seen = BTreeSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            map.next_value::<V>()?;
+            if let Some(key) = seen.replace(key) {
+                return Err(de::Error::custom(format!("`{}` is declared twice", key.escape_debug())));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// What the `safetensors` crate found, in words that say which tensor and which bytes are meant.
+fn explain(error: &SafeTensorError, entries: &Entries, bytes: &[u8]) -> String {
+    match error {
+        SafeTensorError::InvalidOffset(key) => {
+            let offsets = entries.0.iter().find(|(name, _)| name == key).map(|(_, entry)| entry.data_offsets);
+            let (begin, end) = offsets.unwrap_or_default();
+            format!(
+                "tensor `{}` claims bytes {begin} to {end} of the data, which overlap another tensor's or leave a gap",
+                key.escape_debug()
+            )
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            let claimed = entries.0.iter().map(|(_, entry)| entry.data_offsets.1).max().unwrap_or(0);
+            let available = header(bytes).map_or(0, |json| bytes.len() - 8 - json.len());
+            format!(
+                "its tensors need {claimed} bytes of data, but the file has {available}: it is cut off or has a tail"
+            )
+        }
+        other => format!("its header: {other}"),
+    }
+}

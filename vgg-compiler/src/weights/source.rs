@@ -1,0 +1,72 @@
+//! Where weights come from, as a command line says it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::error::WeightsError;
+use super::resolve::Weights;
+use super::safetensors::read;
+use super::seeded::seeded;
+use crate::ir::TypedGraph;
+
+/// Where weights come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WeightsSource {
+    /// Generated from this seed.
+    Seeded(u64),
+    /// Read from this file.
+    File(PathBuf),
+}
+
+impl WeightsSource {
+    /// Understands `seeded` (seed 0), `seeded:N` and the path of a file.
+    pub fn parse(text: &str) -> Result<Self, WeightsError> {
+        if text == "seeded" {
+            return Ok(Self::Seeded(0));
+        }
+        let Some(seed) = text.strip_prefix("seeded:") else {
+            return Ok(Self::File(text.into()));
+        };
+        let digits = !seed.is_empty() && seed.bytes().all(|byte| byte.is_ascii_digit());
+        match seed.parse() {
+            Ok(seed) if digits => Ok(Self::Seeded(seed)),
+            _ => Err(WeightsError::Seed { text: text.into() }),
+        }
+    }
+
+    /// The weights of `graph` from here: everything that is wrong with them, or a tensor for each of its parameters.
+    pub fn load(&self, graph: &TypedGraph) -> Result<Weights, Vec<WeightsError>> {
+        let tensors = match self {
+            Self::Seeded(seed) => seeded(graph, *seed),
+            Self::File(path) => read(path).map_err(|error| vec![error])?,
+        };
+        Weights::resolve(graph, tensors, &self.to_string())
+    }
+}
+
+impl fmt::Display for WeightsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seeded(seed) => write!(f, "seeded:{seed}"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_apart() {
+        let parse = |text| WeightsSource::parse(text).unwrap();
+        assert_eq!(parse("seeded"), WeightsSource::Seeded(0));
+        assert_eq!(parse("seeded:18446744073709551615"), WeightsSource::Seeded(u64::MAX));
+        assert_eq!(parse("seeded.safetensors"), WeightsSource::File("seeded.safetensors".into()));
+        assert_eq!(parse("./seeded:1"), WeightsSource::File("./seeded:1".into()));
+        for wrong in ["seeded:", "seeded:x", "seeded:-1", "seeded:+1", "seeded:18446744073709551616"] {
+            let error = WeightsSource::parse(wrong).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("`{wrong}` is not a source of weights")), "{error}");
+        }
+    }
+}
