@@ -15,7 +15,9 @@ const MAX_NAME: usize = 128;
 pub(super) fn names(network: Network<'_>) -> TokenStream {
     let layers = layers_with_weights(network.plan);
     let count = layers.len();
-    let docs = doc_lines(&network.graph.docs).chain(doc_lines(&[String::new()])).chain(table_lines(network));
+    let table = layer_table(network.graph, network.plan);
+    let lines: Vec<String> = network.graph.docs.iter().cloned().chain([String::new()]).chain(table).collect();
+    let docs = doc_lines(&lines);
     let name = type_name(network);
     quote! {
         #(#docs)*
@@ -42,21 +44,16 @@ fn escaped(name: &str) -> Literal {
     Literal::string(&ascii)
 }
 
-fn table_lines(network: Network<'_>) -> impl Iterator<Item = TokenStream> {
-    doc_lines(&layer_table(network.graph, network.plan))
-}
-
 /// `#[doc = ".."]` attributes, which no content can break out of.
-pub(super) fn doc_lines(lines: &[String]) -> impl Iterator<Item = TokenStream> {
-    let attributes: Vec<_> = lines
+pub(super) fn doc_lines(lines: &[String]) -> Vec<TokenStream> {
+    lines
         .iter()
         .map(|line| {
             let printable: String = line.chars().map(|c| if c.is_control() || is_bidi(c) { ' ' } else { c }).collect();
             let line = format!(" {printable}");
             quote!(#[doc = #line])
         })
-        .collect();
-    attributes.into_iter()
+        .collect()
 }
 
 /// Characters that reorder the text around them, which rustc refuses in source.

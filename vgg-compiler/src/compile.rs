@@ -1,0 +1,122 @@
+//! The way from a declaration to everything that can be emitted, in one call.
+
+use proc_macro2::TokenStream;
+
+use crate::ir::{self, ShapeError, TypedGraph, VerifyError};
+use crate::onnx::{self, ExportError, ExportOptions};
+use crate::plan::{self, ExecutionPlan, PlanError, PlanOptions};
+use crate::spec::ModelSpec;
+use crate::spec::diagnostic::Diagnostics;
+use crate::weights::Header;
+use crate::{lower, passes, rust, spec};
+
+/// What may differ between two compilations of one declaration. The macro and the command line share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompileOptions {
+    /// Images of one inference, at least 1.
+    pub batch: usize,
+    /// Whether to stop before a final softmax.
+    pub logits: bool,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self { batch: 1, logits: false }
+    }
+}
+
+/// A compiled network.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// What was declared, with batch norm and dropout.
+    pub declared: TypedGraph,
+    /// What is computed at inference.
+    pub graph: TypedGraph,
+    /// How it is computed.
+    pub plan: ExecutionPlan,
+}
+
+impl Compiled {
+    /// The header of the network's canonical weights file.
+    pub fn header(&self) -> Header {
+        Header::new(&self.graph.params)
+    }
+}
+
+/// Why a declaration cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Mistakes in the declaration.
+    #[error("the declaration has mistakes: {}", messages(.0))]
+    Spec(Diagnostics),
+    /// A layer cannot take the shape that reaches it.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The graph breaks an invariant.
+    #[error("the graph is not valid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Verify(Vec<VerifyError>),
+    /// The graph cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+fn messages(diagnostics: &Diagnostics) -> String {
+    diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// Checks, lowers, rewrites, verifies and plans a declaration.
+///
+/// ```
+/// use vgg_compiler::{CompileOptions, compile, spec};
+///
+/// let text = "pub Tiny: 3 x 32 x 32 { conv3-16, maxpool; fc-10, softmax }";
+/// let spec = spec::parse_file("tiny.vgg", text).unwrap();
+/// let compiled = compile(&spec, &CompileOptions::default()).unwrap();
+/// assert_eq!(compiled.graph.param_count(), 16 * 27 + 16 + 10 * 16 * 16 * 16 + 10);
+/// ```
+///
+/// # Errors
+///
+/// [`CompileError::Spec`] holds every mistake of the declaration; the others cannot happen once it has none, but for a
+/// batch of 0 or one that is too large to address.
+pub fn compile(spec: &ModelSpec, options: &CompileOptions) -> Result<Compiled, CompileError> {
+    spec::check(spec).into_result(()).map_err(CompileError::Spec)?;
+    let mut graph = lower::lower(spec)?;
+    if options.logits {
+        passes::stop_at_logits(&mut graph);
+    }
+    let declared = ir::verify(graph.clone()).map_err(CompileError::Verify)?;
+    passes::prepare_for_inference(&mut graph);
+    let graph = ir::verify(graph).map_err(CompileError::Verify)?;
+    let plan = plan::plan(&graph, &PlanOptions { batch: options.batch, ..PlanOptions::default() })?;
+    Ok(Compiled { declared, graph, plan })
+}
+
+/// What the `vgg!` macro expands to: the network as a type, or its mistakes as compile errors at the offending tokens.
+pub fn expand(tokens: TokenStream) -> TokenStream {
+    let spec = match spec::parse_tokens(tokens) {
+        Ok(spec) => spec,
+        Err(mistakes) => return mistakes.to_compile_error(),
+    };
+    let name = &spec.name;
+    let located = |message: String| syn::Error::new(name.span, message).into_compile_error();
+    let compiled = match compile(&spec, &CompileOptions::default()) {
+        Ok(compiled) => compiled,
+        Err(CompileError::Spec(mistakes)) => return mistakes.to_compile_error(),
+        Err(error) => return located(error.to_string()),
+    };
+    let (stem, header) = (rust::snake_case(&name.value), compiled.header());
+    match external_onnx(&compiled.graph, &header, &stem) {
+        Ok(onnx) => {
+            let network = rust::Network { graph: &compiled.graph, plan: &compiled.plan, header: &header };
+            rust::in_place(network, &spec.visibility, &stem, &onnx)
+        }
+        Err(error) => located(error.to_string()),
+    }
+}
+
+/// The ONNX model whose initialisers are external data in `{stem}.safetensors`.
+fn external_onnx(graph: &TypedGraph, header: &Header, stem: &str) -> Result<Vec<u8>, ExportError> {
+    let options = ExportOptions { external: Some(format!("{stem}.safetensors")), ..ExportOptions::default() };
+    onnx::graph_bytes(graph, header, &options)
+}

@@ -1,0 +1,113 @@
+//! From a declaration to a graph: implied ReLUs and the flattening before the classifier become nodes.
+
+use crate::ir::{Conv, Graph, Lrn, Node, Op, Param, ParamId, ParamSource, Pool, Shape, ShapeError, Value, ValueId, shape};
+use crate::spec::names::{LayerNames, layer_names};
+use crate::spec::{Extent, LayerKind, ModelSpec, PoolSpec};
+
+/// The graph of a declaration, with batch norm and dropout as declared.
+///
+/// Order within a convolution: Conv, BatchNormalization, Relu. A `Flatten` stands before the first fully connected layer.
+///
+/// # Errors
+///
+/// When a layer cannot take the shape that reaches it. [`crate::spec::check`] reports that with its place.
+pub fn lower(spec: &ModelSpec) -> Result<Graph, ShapeError> {
+    let mut chain = Chain::new(spec);
+    let names = layer_names(spec);
+    let layers: Vec<_> = spec.rows.iter().flatten().zip(names.iter().flatten()).collect();
+    let mut pending_relu: Option<&String> = None;
+    for (index, (layer, names)) in layers.iter().enumerate() {
+        let before_batch_norm = layers.get(index + 1).is_some_and(|(next, _)| matches!(next.kind, LayerKind::BatchNorm { .. }));
+        chain.layer(&layer.kind, names)?;
+        pending_relu = names.relu.as_ref().or(pending_relu);
+        if !before_batch_norm && let Some(relu) = pending_relu.take() {
+            chain.push(relu, Op::Relu, None)?;
+        }
+    }
+    Ok(chain.graph)
+}
+
+/// The graph so far, and the shape at its end.
+struct Chain {
+    graph: Graph,
+    shape: Shape,
+}
+
+impl Chain {
+    fn new(spec: &ModelSpec) -> Self {
+        let input = &spec.input;
+        let shape = Shape::Image {
+            channels: input.channels.value,
+            height: input.height.value,
+            width: input.width.value,
+        };
+        let graph = Graph {
+            name: spec.name.value.clone(),
+            docs: spec.docs.clone(),
+            input: ValueId(0),
+            output: ValueId(0),
+            values: vec![Value { name: "input".into(), shape: Some(shape) }],
+            nodes: Vec::new(),
+            params: Vec::new(),
+        };
+        Self { graph, shape }
+    }
+
+    fn layer(&mut self, kind: &LayerKind, names: &LayerNames) -> Result<(), ShapeError> {
+        let op = match *kind {
+            LayerKind::Conv { kernel, filters, stride, pad, .. } => Op::Conv(Conv {
+                out_channels: filters,
+                kernel_shape: pair(kernel),
+                strides: pair(stride),
+                pads: sides(pad),
+            }),
+            LayerKind::BatchNorm { epsilon } => Op::BatchNormalization { epsilon },
+            LayerKind::Lrn { size, alpha, beta, k } => Op::Lrn(Lrn { size, alpha, beta, bias: k }),
+            LayerKind::MaxPool(pool) => Op::MaxPool(window(pool)),
+            LayerKind::AvgPool(pool) => Op::AveragePool(window(pool)),
+            LayerKind::Fc { units, .. } => {
+                if let Shape::Image { .. } = self.shape {
+                    self.push("flatten", Op::Flatten, None)?;
+                }
+                Op::Gemm { out_features: units }
+            }
+            LayerKind::Dropout { ratio } => Op::Dropout { ratio },
+            LayerKind::Softmax => Op::Softmax,
+        };
+        self.push(&names.name, op, names.key.as_deref())
+    }
+
+    fn push(&mut self, name: &str, op: Op, key: Option<&str>) -> Result<(), ShapeError> {
+        let shapes = shape::param_shapes(&op, self.shape)?;
+        let key = key.unwrap_or(name);
+        let params = op.param_suffixes().iter().zip(shapes).map(|(suffix, shape)| {
+            let (key, name) = (format!("{key}.{suffix}"), format!("{name}_{suffix}"));
+            self.graph.params.push(Param { key, name, shape, source: ParamSource::Stored });
+            ParamId(self.graph.params.len() - 1)
+        });
+        let params = params.collect();
+        self.shape = shape::infer(&op, self.shape)?;
+        self.graph.values.push(Value { name: name.to_owned(), shape: None });
+        let output = ValueId(self.graph.values.len() - 1);
+        self.graph.nodes.push(Node { name: name.to_owned(), op, inputs: vec![self.graph.output], params, output });
+        self.graph.output = output;
+        Ok(())
+    }
+}
+
+fn pair(extent: Extent) -> [usize; 2] {
+    [extent.height, extent.width]
+}
+
+fn sides(pad: Extent) -> [usize; 4] {
+    [pad.height, pad.width, pad.height, pad.width]
+}
+
+fn window(pool: PoolSpec) -> Pool {
+    Pool {
+        kernel_shape: pair(pool.kernel),
+        strides: pair(pool.stride),
+        pads: sides(pool.pad),
+        ceil_mode: pool.ceil,
+    }
+}
