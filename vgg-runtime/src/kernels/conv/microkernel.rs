@@ -1,0 +1,199 @@
+//! The register tile of a convolution: `MR` neighbouring pixels times a panel of 16 output channels.
+//!
+//! As in a BLIS microkernel, each step of the reduction loads one row of the weight panel (two vectors) and multiplies it with one input
+//! value of each pixel, broadcast straight from the activation: 6 x 16 takes 8 loads for 12 multiply-adds, so that arithmetic decides.
+//! With channel-blocked input the taps of one kernel row are contiguous, so the reduction is a loop over runs:
+//! input block x kernel row x (kernel column, channel in the block).
+
+use crate::shape::{BLOCK, PANEL};
+use crate::simd::Simd;
+
+/// What is the same for all tiles of a convolution and one run of its input blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reduction {
+    /// Input blocks that are added up.
+    pub(super) blocks: usize,
+    /// Values from one input block to the next.
+    pub(super) plane_stride: usize,
+    /// Rows of the kernel.
+    pub(super) rows: usize,
+    /// Values from one input row to the next.
+    pub(super) row_stride: usize,
+    /// Columns of the kernel.
+    pub(super) columns: usize,
+    /// Values from the input of one output pixel to that of the next.
+    pub(super) pixel_stride: usize,
+    /// Whether the sums start with the bias, or with what the previous run left in the output.
+    pub(super) first: bool,
+    /// Whether this is the last run and ReLU follows.
+    pub(super) relu: bool,
+}
+
+impl Reduction {
+    /// Values of the input from the first tap of the first pixel to the last tap of the last of `pixels`.
+    fn input_len(&self, pixels: usize, block: usize) -> usize {
+        (self.blocks - 1) * self.plane_stride
+            + (self.rows - 1) * self.row_stride
+            + (pixels - 1) * self.pixel_stride
+            + self.columns * block
+    }
+}
+
+/// One row of pixels: slices that start at the first pixel (or its first tap).
+pub(super) struct Row<'a> {
+    /// The input from the first tap on.
+    pub(super) input: &'a [f32],
+    /// The weight panel, from the first of the input blocks on.
+    pub(super) weights: &'a [f32],
+    /// The biases of the panel.
+    pub(super) bias: &'a [f32],
+    /// The output block of the panel's first eight channels.
+    pub(super) low: &'a mut [f32],
+    /// The output block of its other eight; empty where the panel is the last one and they do not exist.
+    pub(super) high: &'a mut [f32],
+}
+
+/// Computes `pixels` pixels of a row, in tiles that are as large and as equal as possible.
+pub(super) fn row<S: Simd, const IN: usize>(simd: S, reduction: &Reduction, pixels: usize, row: &mut Row<'_>) {
+    let tiles = pixels.div_ceil(S::TILE);
+    let (size, larger) = (pixels / tiles, pixels % tiles);
+    if larger > 0 {
+        sized::<S, IN>(simd, reduction, size + 1, 0, larger, row);
+    }
+    sized::<S, IN>(simd, reduction, size, larger * (size + 1), tiles - larger, row);
+}
+
+/// Computes `count` tiles of `size` pixels, the first at pixel `start`.
+fn sized<S: Simd, const IN: usize>(
+    simd: S,
+    reduction: &Reduction,
+    size: usize,
+    start: usize,
+    count: usize,
+    row: &mut Row<'_>,
+) {
+    match size {
+        1 => strided::<S, IN, 1>(simd, reduction, start, count, row),
+        2 => strided::<S, IN, 2>(simd, reduction, start, count, row),
+        3 if S::TILE >= 3 => strided::<S, IN, 3>(simd, reduction, start, count, row),
+        4 if S::TILE >= 4 => strided::<S, IN, 4>(simd, reduction, start, count, row),
+        5 if S::TILE >= 5 => strided::<S, IN, 5>(simd, reduction, start, count, row),
+        6 if S::TILE >= 6 => strided::<S, IN, 6>(simd, reduction, start, count, row),
+        _ => unreachable!("a register tile has 1 to {} pixels", S::TILE),
+    }
+}
+
+fn strided<S: Simd, const IN: usize, const MR: usize>(
+    simd: S,
+    reduction: &Reduction,
+    start: usize,
+    count: usize,
+    row: &mut Row<'_>,
+) {
+    // With a stride of 1 the distance between pixels is a constant, and one register addresses them all.
+    if reduction.pixel_stride == IN {
+        tiles::<S, IN, MR>(simd, reduction, IN, start, count, row);
+    } else {
+        tiles::<S, IN, MR>(simd, reduction, reduction.pixel_stride, start, count, row);
+    }
+}
+
+#[inline(always)]
+fn tiles<S: Simd, const IN: usize, const MR: usize>(
+    simd: S,
+    reduction: &Reduction,
+    pixel_stride: usize,
+    start: usize,
+    count: usize,
+    row: &mut Row<'_>,
+) {
+    let end = start + count * MR;
+    assert!(row.input.len() >= reduction.input_len(end, IN), "a tile reads beyond its input");
+    assert!(row.weights.len() >= reduction.blocks * reduction.rows * reduction.columns * IN * PANEL);
+    assert!(row.bias.len() >= PANEL && row.low.len() >= end * BLOCK);
+    assert!(row.high.is_empty() || row.high.len() >= end * BLOCK);
+    let high = if row.high.is_empty() { None } else { Some(row.high.as_mut_ptr()) };
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            for pixel in (start..end).step_by(MR) {
+                // SAFETY: the asserts above cover the taps, the weights, the bias and the output of the pixels start..end.
+                unsafe {
+                    tile::<S, IN, MR>(
+                        simd,
+                        reduction,
+                        pixel_stride,
+                        row.input.as_ptr().add(pixel * pixel_stride),
+                        row.weights.as_ptr(),
+                        row.bias.as_ptr(),
+                        row.low.as_mut_ptr().add(pixel * BLOCK),
+                        high.map(|high| high.add(pixel * BLOCK)),
+                    );
+                }
+            }
+        },
+    );
+}
+
+/// Computes `MR` pixels.
+///
+/// # Safety
+/// - `input` is valid for reads of `reduction.input_len(MR, IN)` values, with `pixel_stride` for `reduction.pixel_stride`.
+/// - `weights` is valid for reads of 16 values for each step of the reduction, and `bias` of 16.
+/// - `low`, and `high` if it exists, are valid for reads and writes of `8 * MR` values.
+#[inline(always)]
+unsafe fn tile<S: Simd, const IN: usize, const MR: usize>(
+    simd: S,
+    reduction: &Reduction,
+    pixel_stride: usize,
+    input: *const f32,
+    weights: *const f32,
+    bias: *const f32,
+    low: *mut f32,
+    high: Option<*mut f32>,
+) {
+    // SAFETY: all pointers stay inside what the caller promises: the loops run over exactly the blocks, rows, columns, channels and
+    // pixels that it counted.
+    unsafe {
+        let mut sums = [[simd.splat(0.0); 2]; MR];
+        if reduction.first {
+            sums = [[simd.load(bias), simd.load(bias.add(BLOCK))]; MR];
+        } else {
+            for (pixel, sum) in sums.iter_mut().enumerate() {
+                sum[0] = simd.load(low.add(pixel * BLOCK));
+                if let Some(high) = high {
+                    sum[1] = simd.load(high.add(pixel * BLOCK));
+                }
+            }
+        }
+        let mut weights = weights;
+        for block in 0..reduction.blocks {
+            for kernel_row in 0..reduction.rows {
+                let mut input = input.add(block * reduction.plane_stride + kernel_row * reduction.row_stride);
+                for _ in 0..reduction.columns {
+                    for channel in 0..IN {
+                        let panel = [simd.load(weights), simd.load(weights.add(BLOCK))];
+                        for (pixel, sum) in sums.iter_mut().enumerate() {
+                            let value = simd.splat(*input.add(pixel * pixel_stride + channel));
+                            sum[0] = simd.mul_add(value, panel[0], sum[0]);
+                            sum[1] = simd.mul_add(value, panel[1], sum[1]);
+                        }
+                        weights = weights.add(PANEL);
+                    }
+                    input = input.add(IN);
+                }
+            }
+        }
+        if reduction.relu {
+            for sum in &mut sums {
+                *sum = [simd.relu(sum[0]), simd.relu(sum[1])];
+            }
+        }
+        for (pixel, sum) in sums.iter().enumerate() {
+            simd.store(sum[0], low.add(pixel * BLOCK));
+            if let Some(high) = high {
+                simd.store(sum[1], high.add(pixel * BLOCK));
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Elementary functions in f64 arithmetic: the same bits on every machine, with and without `std`.
+
+const LN_2: f64 = core::f64::consts::LN_2;
+
+/// The square root, to within one unit in the last place.
+#[cfg(any(test, not(feature = "std")))]
+pub(crate) fn sqrt(x: f64) -> f64 {
+    if x.is_nan() || x < 0.0 {
+        return f64::NAN;
+    }
+    if x == 0.0 || x == f64::INFINITY {
+        return x;
+    }
+    if x < f64::MIN_POSITIVE {
+        // Denormal: scale by an even power of two.
+        const SCALE: f64 = (1u64 << 54) as f64;
+        return sqrt(x * SCALE) / (1u64 << 27) as f64;
+    }
+    // Halving the exponent gives 4 good bits; each Newton step doubles them.
+    let mut root = f64::from_bits((x.to_bits() >> 1) + (1023 << 51));
+    for _ in 0..5 {
+        root = 0.5 * (root + x / root);
+    }
+    root
+}
+
+/// The square root of an f32, correctly rounded.
+#[inline(always)]
+pub(crate) fn sqrt_f32(x: f32) -> f32 {
+    #[cfg(feature = "std")]
+    let root = x.sqrt();
+    // The root of a 24-bit number is never so near to the middle of two f32 that an error in the last place of an f64 matters.
+    #[cfg(not(feature = "std"))]
+    let root = sqrt(f64::from(x)) as f32;
+    root
+}
+
+/// `2^n` for `-1022 <= n <= 1023`.
+fn exp2i(n: i32) -> f64 {
+    f64::from_bits(((n + 1023) as u64) << 52)
+}
+
+/// `e^x`, with a relative error of about 1e-15.
+pub(crate) fn exp(x: f64) -> f64 {
+    if x.is_nan() {
+        return x;
+    }
+    if x > 709.0 {
+        return f64::INFINITY;
+    }
+    if x < -708.0 {
+        return 0.0;
+    }
+    // x = n ln 2 + r with |r| <= ln 2 / 2. The product n * LN_2_HIGH is exact.
+    const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
+    const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    let scaled = x / LN_2;
+    let n = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
+    let r = (x - f64::from(n) * LN_2_HIGH) - f64::from(n) * LN_2_LOW;
+    // Taylor: the first term left out is r^14 / 14! < 4e-18.
+    let mut sum = 1.0;
+    for k in (1..=13).rev() {
+        sum = 1.0 + sum * r / f64::from(k);
+    }
+    sum * exp2i(n)
+}
+
+/// The natural logarithm, with an absolute error of about 1e-16 and a relative error of about 1e-15.
+pub(crate) fn ln(x: f64) -> f64 {
+    if x.is_nan() || x < 0.0 {
+        return f64::NAN;
+    }
+    if x == 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if x == f64::INFINITY {
+        return x;
+    }
+    if x < f64::MIN_POSITIVE {
+        return ln(x * (1u64 << 54) as f64) - 54.0 * LN_2;
+    }
+    // x = 2^n m with m in [sqrt(1/2), sqrt(2)).
+    let mut n = (x.to_bits() >> 52) as i32 - 1023;
+    let mut m = f64::from_bits((x.to_bits() & ((1 << 52) - 1)) | (1023 << 52));
+    if m >= core::f64::consts::SQRT_2 {
+        m *= 0.5;
+        n += 1;
+    }
+    // ln m = 2 atanh(s) with s = (m - 1) / (m + 1), |s| < 0.172; the first term left out is 2 s^23 / 23 < 3e-19.
+    let s = (m - 1.0) / (m + 1.0);
+    let mut sum = 0.0;
+    for k in (0..=10).rev() {
+        sum = 1.0 / f64::from(2 * k + 1) + s * s * sum;
+    }
+    f64::from(n) * LN_2 + 2.0 * s * sum
+}
+
+/// `x^y` for a positive `x`.
+pub(crate) fn pow(x: f64, y: f64) -> f64 {
+    exp(y * ln(x))
+}

@@ -1,0 +1,46 @@
+//! Operations on flat activations.
+
+use super::check_len;
+use crate::kernels::{shared::for_each_chunk, softmax as kernel};
+use crate::shape::{FlatReluDims, Layer, SoftmaxDims};
+use crate::simd::Simd;
+use crate::threads::Threads;
+
+/// Softmax of each image ([ONNX Softmax](https://onnx.ai/onnx/operators/onnx__Softmax.html) over the last axis), with the maximum
+/// subtracted first. The exponentials are added in f64, from the first feature to the last.
+///
+/// # Panics
+/// When a buffer does not fit the layer.
+pub fn softmax<S: Simd, L: Layer<SoftmaxDims>>(
+    simd: S,
+    threads: &Threads,
+    layer: L,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    let dims = layer.dims().check();
+    check_len("softmax", "the input", input, dims.features, dims.batch);
+    check_len("softmax", "the output", output, dims.features, dims.batch);
+    for_each_chunk(simd, threads, output, dims.features, |image, output| {
+        kernel::softmax(&input[image * dims.features..][..dims.features], output);
+    });
+}
+
+/// ReLU: `if 0.0 > x { 0.0 } else { x }`.
+///
+/// # Panics
+/// When a buffer does not fit the layer.
+pub fn flat_relu<S: Simd, L: Layer<FlatReluDims>>(
+    _simd: S,
+    _threads: &Threads,
+    layer: L,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    let dims = layer.dims().check();
+    check_len("flat_relu", "the input", input, dims.features, dims.batch);
+    check_len("flat_relu", "the output", output, dims.features, dims.batch);
+    for (y, &x) in output.iter_mut().zip(input) {
+        *y = if 0.0 > x { 0.0 } else { x };
+    }
+}

@@ -1,0 +1,126 @@
+//! AVX2 with FMA: x86-64 since 2013 (Intel Haswell) and 2015 (AMD Excavator, then every Zen).
+
+use core::arch::x86_64::*;
+
+use super::{Simd, sealed::Sealed};
+use crate::shape::BLOCK;
+
+/// Proof that the processor has AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2 {
+    _private: (),
+}
+
+impl Avx2 {
+    /// The token, if the processor has AVX2 and FMA (and the operating system saves their registers).
+    pub fn new() -> Option<Self> {
+        Self::is_available().then_some(Self { _private: () })
+    }
+
+    /// Whether [`Avx2::new`] gives a token. Without `std` this is what the crate was compiled for.
+    pub fn is_available() -> bool {
+        // The features are those that `enter` enables.
+        #[cfg(feature = "std")]
+        let available = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        #[cfg(not(feature = "std"))]
+        let available = cfg!(all(target_feature = "avx2", target_feature = "fma"));
+        available
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn enter<R, F: FnOnce() -> R>(f: F) -> R {
+    f()
+}
+
+impl Sealed for Avx2 {}
+
+impl Simd for Avx2 {
+    type Vector = __m256;
+
+    const NAME: &'static str = "avx2";
+
+    // Twelve accumulators, two weight vectors and a broadcast value leave one of the sixteen registers free.
+    const TILE: usize = 6;
+
+    #[inline(always)]
+    fn vectorize<R, F: FnOnce() -> R>(self, f: F) -> R {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { enter(f) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn vector(self, values: [f32; BLOCK]) -> __m256 {
+        // SAFETY: the array holds 8 values.
+        unsafe { self.load(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn lanes(self, v: __m256) -> [f32; BLOCK] {
+        let mut values = [0.0; BLOCK];
+        // SAFETY: the array holds 8 values.
+        unsafe { self.store(v, values.as_mut_ptr()) };
+        values
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m256 {
+        // SAFETY: the token proves the features, the caller promises 8 readable values.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, v: __m256, p: *mut f32) {
+        // SAFETY: the token proves the features, the caller promises 8 writable values.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, v: __m256) -> __m256 {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_sqrt_ps(v) }
+    }
+
+    #[inline(always)]
+    fn relu(self, v: __m256) -> __m256 {
+        // vmaxps gives its second operand when either is NaN or both are zeroes.
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_max_ps(_mm256_setzero_ps(), v) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves that the processor has the features.
+        unsafe { _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)) }
+    }
+}

@@ -1,0 +1,66 @@
+//! The text of this crate, from which a standalone crate gets its own copy of the runtime.
+
+macro_rules! files {
+    ($($path:literal)*) => { &[$(($path, include_str!($path))),*] };
+}
+
+/// Every file of `src/`: its path below `src/`, with `/` between the parts, and its text.
+pub const FILES: &[(&str, &str)] = files! {
+    "aligned.rs"
+    "dispatch.rs"
+    "error.rs"
+    "files.rs"
+    "kernels/conv/direct.rs"
+    "kernels/conv/epilogue.rs"
+    "kernels/conv/microkernel.rs"
+    "kernels/conv/mod.rs"
+    "kernels/fork_join.rs"
+    "kernels/gemm.rs"
+    "kernels/halo.rs"
+    "kernels/layout.rs"
+    "kernels/lrn.rs"
+    "kernels/mod.rs"
+    "kernels/pool.rs"
+    "kernels/shared.rs"
+    "kernels/softmax.rs"
+    "lib.rs"
+    "math.rs"
+    "npy.rs"
+    "onnx.rs"
+    "ops/conv.rs"
+    "ops/flat.rs"
+    "ops/gemm.rs"
+    "ops/image.rs"
+    "ops/lrn.rs"
+    "ops/mod.rs"
+    "ops/pool.rs"
+    "shape.rs"
+    "shape/conv.rs"
+    "shape/pool.rs"
+    "simd/avx2.rs"
+    "simd/mod.rs"
+    "simd/portable.rs"
+    "source.rs"
+    "threads.rs"
+    "weights.rs"
+    "workspace.rs"
+};
+
+/// The manifest of a copy: no dependencies, the feature `std` on by default.
+pub const MANIFEST: &str = r#"[package]
+name = "vgg-runtime"
+description = "Inference kernels for the VGG family: fused convolution, ReLU and pooling, without dependencies"
+version = "0.1.0"
+edition = "2024"
+rust-version = "1.95"
+license = "MIT OR Apache-2.0"
+publish = false
+
+[features]
+default = ["std"]
+std = []
+
+[lints.rust]
+# Features of the original that a copy has no use for.
+unexpected_cfgs = { level = "warn", check-cfg = ['cfg(feature, values("macros", "source"))'] }
+"#;

@@ -1,0 +1,222 @@
+//! How many threads work, and on what: a static partition, so that results never depend on it.
+//!
+//! The workers are started once and live as long as the [`Threads`] (or its clones). Between two layers they spin for some tens of
+//! microseconds, then they sleep. The calling thread works too. Nothing is allocated by a call.
+
+use core::fmt;
+use core::ops::Range;
+
+#[cfg(feature = "std")]
+use std::sync::Arc;
+
+#[cfg(feature = "std")]
+use crate::kernels::fork_join::ForkJoin;
+
+/// The variable that sets the number of threads.
+#[cfg(feature = "std")]
+pub const THREADS_VARIABLE: &str = "VGG_NUM_THREADS";
+
+/// The threads that share the work of an operation. Clones share the same workers.
+#[derive(Clone)]
+pub struct Threads {
+    #[cfg(feature = "std")]
+    workers: Option<Arc<ForkJoin>>,
+}
+
+impl Threads {
+    /// The calling thread alone.
+    pub const fn single() -> Self {
+        Self {
+            #[cfg(feature = "std")]
+            workers: None,
+        }
+    }
+
+    /// `count` threads, of which the calling one is the first. Zero means one. If the system refuses to start some, there are fewer.
+    #[cfg(feature = "std")]
+    pub fn new(count: usize) -> Self {
+        if count <= 1 {
+            return Self::single();
+        }
+        let workers = ForkJoin::new(count - 1);
+        Self { workers: (workers.workers() > 0).then(|| Arc::new(workers)) }
+    }
+
+    /// As many threads as `VGG_NUM_THREADS` says, else as there are physical cores.
+    ///
+    /// # Errors
+    /// When the variable is not a number from 1 to 1024.
+    #[cfg(feature = "std")]
+    pub fn from_env() -> Result<Self, crate::Error> {
+        match std::env::var_os(THREADS_VARIABLE) {
+            None => Ok(Self::new(physical_cores())),
+            Some(value) => parse_count(&value.to_string_lossy()).map(Self::new),
+        }
+    }
+
+    /// How many threads there are, the calling one included.
+    pub fn count(&self) -> usize {
+        #[cfg(feature = "std")]
+        let workers = self.workers.as_ref().map_or(0, |workers| workers.workers());
+        #[cfg(not(feature = "std"))]
+        let workers = 0;
+        workers + 1
+    }
+
+    /// Calls `job(0)` to `job(count - 1)`, each on its thread, and returns when all have returned.
+    ///
+    /// A call from inside a job, or while another thread's job runs on the same workers, makes all its calls on the calling thread.
+    ///
+    /// # Panics
+    /// When a call panics: with that panic, after all have ended.
+    pub fn run<F: Fn(usize) + Sync>(&self, job: F) {
+        #[cfg(feature = "std")]
+        if let Some(workers) = &self.workers {
+            return workers.run(&job);
+        }
+        job(0);
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("count", &self.count()).finish()
+    }
+}
+
+/// The part of `0..total` that falls to `index` of `parts`: contiguous, and no two parts differ by more than one.
+pub(crate) fn partition(total: usize, parts: usize, index: usize) -> Range<usize> {
+    let (share, rest) = (total / parts, total % parts);
+    let start = index * share + index.min(rest);
+    start..start + share + usize::from(index < rest)
+}
+
+#[cfg(feature = "std")]
+fn parse_count(value: &str) -> Result<usize, crate::Error> {
+    match value.trim().parse() {
+        Ok(count @ 1..=1024) => Ok(count),
+        _ => Err(crate::Error::Setting {
+            name: THREADS_VARIABLE,
+            found: value.into(),
+            expected: "a number of threads from 1 to 1024".into(),
+        }),
+    }
+}
+
+/// Physical cores that this process may use: SMT siblings share one core's arithmetic units, so a second thread there gains nothing.
+#[cfg(feature = "std")]
+pub fn physical_cores() -> usize {
+    let logical = std::thread::available_parallelism().map_or(1, |count| count.get());
+    linux_cores().unwrap_or(logical).clamp(1, logical)
+}
+
+/// Groups of sibling threads that Linux lists.
+#[cfg(feature = "std")]
+fn linux_cores() -> Option<usize> {
+    let mut cores = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir("/sys/devices/system/cpu").ok()? {
+        let path = entry.ok()?.path().join("topology/thread_siblings_list");
+        if let Ok(siblings) = std::fs::read_to_string(path) {
+            cores.insert(siblings);
+        }
+    }
+    (!cores.is_empty()).then_some(cores.len())
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn parts_cover_everything_once() {
+        for total in 0..40 {
+            for parts in 1..9 {
+                let all: Vec<usize> = (0..parts).flat_map(|index| partition(total, parts, index)).collect();
+                assert_eq!(all, (0..total).collect::<Vec<_>>(), "{total} in {parts} parts");
+            }
+        }
+    }
+
+    #[test]
+    fn every_thread_is_called_once_per_job() {
+        for count in 1..5 {
+            let threads = Threads::new(count);
+            assert_eq!(threads.count(), count);
+            let calls: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+            for _ in 0..1000 {
+                threads.run(|index| {
+                    calls[index].fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 1000), "{count} threads: {calls:?}");
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_wake_up() {
+        let threads = Threads::new(3);
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let sum = AtomicUsize::new(0);
+            threads.run(|index| {
+                sum.fetch_add(index + 1, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 6);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_any_thread_reaches_the_caller_and_the_pool_survives() {
+        let threads = Threads::new(3);
+        for culprit in 0..3 {
+            let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                threads.run(|index| assert!(index != culprit, "thread {index} fails"));
+            }))
+            .unwrap_err();
+            assert_eq!(thrown.downcast_ref::<std::string::String>().unwrap(), &std::format!("thread {culprit} fails"));
+            let sum = AtomicUsize::new(0);
+            threads.run(|index| {
+                sum.fetch_add(index, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 3);
+        }
+    }
+
+    #[test]
+    fn nested_and_concurrent_jobs_are_complete() {
+        let threads = Threads::new(2);
+        let sum = AtomicUsize::new(0);
+        threads.run(|_| {
+            threads.run(|index| {
+                sum.fetch_add(index + 1, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(sum.into_inner(), 6);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let sum = AtomicUsize::new(0);
+                        threads.run(|index| {
+                            sum.fetch_add(index + 1, Ordering::Relaxed);
+                        });
+                        assert_eq!(sum.into_inner(), 3);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_wrong_number_of_threads_is_refused() {
+        for value in ["", "0", "-1", "two", "1025"] {
+            let error = std::format!("{}", parse_count(value).unwrap_err());
+            assert!(error.contains("VGG_NUM_THREADS") && error.contains("from 1 to 1024"), "{value:?}: {error}");
+        }
+        assert_eq!(parse_count(" 3 ").unwrap(), 3);
+        assert!(physical_cores() >= 1);
+    }
+}
