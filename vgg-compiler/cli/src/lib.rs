@@ -1,1 +1,4 @@
 //! The session and the subcommands behind the `vgg` binary.
+#![forbid(unsafe_code)]
+
+pub mod session;

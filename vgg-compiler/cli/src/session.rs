@@ -225,7 +225,9 @@ fn conv_dims(conv: &plan::ConvStep, batch: usize) -> rt::ConvDims {
 
 fn gemm_dims(kind: &StepKind, batch: usize) -> rt::GemmDims {
     match *kind {
-        StepKind::Gemm { in_features, out_features, relu, .. } => rt::GemmDims { in_features, out_features, relu, batch },
+        StepKind::Gemm { in_features, out_features, relu, .. } => {
+            rt::GemmDims { in_features, out_features, relu, batch }
+        }
         _ => unreachable!("only fully connected layers have these dimensions"),
     }
 }

@@ -9,7 +9,12 @@ use super::{Network, model, names};
 /// The items that define the network's type where the macro stands: a private module and a re-export under `visibility`.
 ///
 /// `onnx_graph` is an ONNX model whose initialisers are external data in `{stem}.safetensors`.
-pub(crate) fn in_place(network: Network<'_>, visibility: &syn::Visibility, stem: &str, onnx_graph: &[u8]) -> TokenStream {
+pub(crate) fn in_place(
+    network: Network<'_>,
+    visibility: &syn::Visibility,
+    stem: &str,
+    onnx_graph: &[u8],
+) -> TokenStream {
     let module = format_ident!("__vgg_{stem}");
     let name = type_name(network);
     let (model, names) = (model::model(network), names::names(network));

@@ -13,9 +13,7 @@ mod table;
 
 pub(crate) use expand::in_place;
 pub use model::Network;
-pub use package::{
-    EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, SourceFile, WEIGHTS_FILE, package,
-};
+pub use package::{EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, SourceFile, WEIGHTS_FILE, package};
 pub use table::{grouped, layer_table};
 
 use proc_macro2::{Ident, Span};
@@ -61,7 +59,9 @@ pub fn snake_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);
     let mut previous: Option<char> = None;
     for c in name.chars() {
-        if c.is_ascii_uppercase() && previous.is_some_and(|before| before.is_ascii_lowercase() || before.is_ascii_digit()) {
+        if c.is_ascii_uppercase()
+            && previous.is_some_and(|before| before.is_ascii_lowercase() || before.is_ascii_digit())
+        {
             out.push('_');
         }
         out.extend(c.to_lowercase());
@@ -71,7 +71,10 @@ pub fn snake_case(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod name_tests {
     use super::*;
 
     #[test]
@@ -79,14 +82,18 @@ mod tests {
         for good in ["vgg16", "vgg_a_lrn", "a", &"a".repeat(64)] {
             assert!(is_crate_name(good), "{good}");
         }
-        for bad in ["", "16vgg", "Vgg", "vgg-16", "fn", "std", "vgg_runtime", "x\"\n[dependencies]", "é", &"a".repeat(65)] {
+        for bad in
+            ["", "16vgg", "Vgg", "vgg-16", "fn", "std", "vgg_runtime", "x\"\n[dependencies]", "é", &"a".repeat(65)]
+        {
             assert!(!is_crate_name(bad), "{bad}");
         }
     }
 
     #[test]
     fn snake_case_of_type_names() {
-        for (name, snake) in [("Vgg16", "vgg16"), ("VggTiny", "vgg_tiny"), ("VGG", "vgg"), ("fashion", "fashion"), ("A1B", "a1_b")] {
+        for (name, snake) in
+            [("Vgg16", "vgg16"), ("VggTiny", "vgg_tiny"), ("VGG", "vgg"), ("fashion", "fashion"), ("A1B", "a1_b")]
+        {
             assert_eq!(snake_case(name), snake);
         }
     }

@@ -112,10 +112,9 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
             let input = blocked(input);
             ("FlattenDims", quote!(input: #input, batch: #batch))
         }
-        StepKind::Gemm { in_features, out_features, relu, .. } => (
-            "GemmDims",
-            quote!(in_features: #in_features, out_features: #out_features, relu: #relu, batch: #batch),
-        ),
+        StepKind::Gemm { in_features, out_features, relu, .. } => {
+            ("GemmDims", quote!(in_features: #in_features, out_features: #out_features, relu: #relu, batch: #batch))
+        }
         StepKind::FlatRelu { features } => ("FlatReluDims", quote!(features: #features, batch: #batch)),
         StepKind::Softmax { features } => ("SoftmaxDims", quote!(features: #features, batch: #batch)),
     };

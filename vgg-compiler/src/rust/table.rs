@@ -5,10 +5,8 @@ use crate::plan::{ExecutionPlan, StepKind};
 
 /// The lines of the table: one row a step that computes something.
 pub fn layer_table(graph: &TypedGraph, plan: &ExecutionPlan) -> Vec<String> {
-    let mut lines = vec![
-        "| layer | computes | output | parameters | MACs |".to_owned(),
-        "|---|---|---|---:|---:|".to_owned(),
-    ];
+    let mut lines =
+        vec!["| layer | computes | output | parameters | MACs |".to_owned(), "|---|---|---|---:|---:|".to_owned()];
     for step in plan.steps.iter().filter(|step| !step.layers.is_empty()) {
         let nodes = graph.nodes.iter().filter(|node| step.layers.contains(&node.name));
         let (parameters, macs) = nodes.fold((0, 0), |(parameters, macs), node| {

@@ -10,11 +10,11 @@ use crate_name::*;
 /// Largest normwise error, |actual - expected| / |expected|.
 const TOLERANCE: f64 = "{tolerance}";
 
-fn array<const LEN: usize>(name: &str) -> Box<[f32; LEN]> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+fn array<const LEN: usize>(file: &str) -> Box<[f32; LEN]> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
     let (shape, values) = npy::read_f32(&path).unwrap_or_else(|error| panic!("{error}"));
     let len = values.len();
-    values.into_boxed_slice().try_into().unwrap_or_else(|_| panic!("{name} has shape {shape:?}, {len} values, not {LEN}"))
+    values.into_boxed_slice().try_into().unwrap_or_else(|_| panic!("{file} has shape {shape:?}, {len} values, not {LEN}"))
 }
 
 fn outputs(isa: Isa, threads: usize) -> Box<[f32; Model::OUTPUT_LEN]> {
