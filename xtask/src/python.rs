@@ -55,6 +55,8 @@ pub(crate) fn directory(project: &Project) -> PathBuf {
 /// When there is no suitable Python, no pip and no way to fetch it, when pip fails, or when ORT_DYLIB_PATH names no file. Each
 /// error names its remedy. What was there before is left as it was.
 pub(crate) fn fetch(project: &Project) -> Result<Packages> {
+    let chosen_library =
+        std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(chosen_library).transpose()?;
     let interpreter = Interpreter::find(std::env::var_os(PYTHON_VARIABLE).as_deref())?;
     let directory = directory(project);
     let stamp = stamp(&interpreter);
@@ -63,15 +65,13 @@ pub(crate) fn fetch(project: &Project) -> Result<Packages> {
     } else {
         install(&interpreter, &directory, &stamp)?;
     }
-    let library = match std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()) {
-        Some(path) => set_library(PathBuf::from(path))?,
-        None => find_library(&directory)?,
-    };
+    let library = chosen_library.map_or_else(|| find_library(&directory), Ok)?;
     Ok(Packages { interpreter, directory, library })
 }
 
 /// The library that the user chose.
-fn set_library(path: PathBuf) -> Result<PathBuf> {
+fn chosen_library(path: OsString) -> Result<PathBuf> {
+    let path = PathBuf::from(path);
     // Tests run in the directories of their packages, where a relative path would mean something else.
     path.canonicalize().with_context(|| {
         format!(
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_library_that_is_not_there_is_an_error() {
-        let message = format!("{:#}", set_library("no/such/libonnxruntime.so".into()).unwrap_err());
+        let message = format!("{:#}", chosen_library("no/such/libonnxruntime.so".into()).unwrap_err());
         assert!(message.starts_with("ORT_DYLIB_PATH is no/such/libonnxruntime.so, which cannot be read"), "{message}");
         let empty = tempfile::tempdir().unwrap();
         assert!(find_library(empty.path()).is_err());

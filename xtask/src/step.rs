@@ -137,15 +137,20 @@ mod tests {
     }
 
     #[test]
+    fn the_command_to_repeat_holds_the_environment() {
+        let step = Step::new("tests", "/opt/bin/cargo").args(["test"]).env("A", "b c").without_env("VGG_BLESS");
+        assert_eq!(step.command_line(true), "env -u VGG_BLESS A='b c' cargo test");
+        assert_eq!(step.command_line(false), "cargo test");
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn a_failure_names_the_step_and_the_command() {
-        let step =
-            Step::new("impossible", "cargo").args(["no-such-subcommand"]).env("A", "b c").without_env("VGG_BLESS");
+        let step = Step::new("doomed", "sh").args(["-c", "exit $CODE"]).env("CODE", "3");
         let message = format!("{:#}", step.run(Path::new(".")).unwrap_err());
-        assert!(message.starts_with("step `impossible` failed after "), "{message}");
-        assert!(
-            message.ends_with("help: repeat it with: env -u VGG_BLESS A='b c' cargo no-such-subcommand"),
-            "{message}"
-        );
+        assert!(message.starts_with("step `doomed` failed after ") && message.contains("exit status: 3"), "{message}");
+        assert!(message.ends_with("help: repeat it with: CODE=3 sh -c 'exit $CODE'"), "{message}");
+        step.env("CODE", "0").run(Path::new(".")).unwrap();
     }
 
     #[test]

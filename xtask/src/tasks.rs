@@ -34,7 +34,9 @@ pub(crate) fn test(project: &Project, args: &[String]) -> Result<()> {
         ]))?;
     }
     let packages = python::fetch(project).context("step `ort` failed; repeat it with `cargo xtask ort`")?;
-    run(test_environment(cargo(project, "tests").args(["test", "--workspace", "--release"]).args(args), &packages))?;
+    let tests = cargo(project, "tests").args(["test", "--release", "--no-fail-fast"]);
+    let tests = if chooses_package(args) { tests } else { tests.args(["--workspace"]) };
+    run(test_environment(tests.args(args), &packages))?;
     if args.is_empty() {
         run(cargo(project, "no_std").args([
             "check",
@@ -98,6 +100,11 @@ fn cargo(project: &Project, name: &'static str) -> Step {
     Step::new(name, &project.cargo)
 }
 
+/// Whether arguments of `cargo test` choose packages, which `--workspace` would override.
+fn chooses_package(args: &[String]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
+}
+
 /// What the tests read from the environment.
 fn test_environment(step: Step, packages: &Packages) -> Step {
     let step = step
@@ -126,6 +133,13 @@ fn required_isa(chosen: Option<&OsStr>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chosen_package_is_recognised() {
+        let chooses = |text: &str| chooses_package(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(chooses("-p vgg-tests") && chooses("-pvgg-tests") && chooses("conv --package=vgg-tests"));
+        assert!(!chooses("conv") && !chooses("conv -- -p"));
+    }
 
     #[test]
     fn a_tier_that_the_user_requires_is_left_alone() {
