@@ -174,7 +174,7 @@ fn ratio(error: f64, size: f64) -> f64 {
 }
 
 /// Why two tensors do not agree.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum Mismatch {
     /// The shape does not describe the tensors, or their lengths differ.
     #[error("layer `{layer}`: {actual} actual and {expected} expected elements, the shape {shape:?} has {}", shape.iter().product::<usize>())]
@@ -223,6 +223,13 @@ pub enum Mismatch {
         /// The expected score of that class.
         expected_score: f32,
     },
+}
+
+/// The text for people: `unwrap` in a test prints this.
+impl fmt::Debug for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Two tensors that are further apart than a tolerance allows.

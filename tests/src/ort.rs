@@ -1,6 +1,7 @@
 //! ONNX Runtime, loaded at run time from the library that `ORT_DYLIB_PATH` names.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -15,7 +16,7 @@ pub use ::ort::session::builder::GraphOptimizationLevel;
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 
 /// What can go wrong between here and ONNX Runtime.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 pub enum OrtError {
     /// `ORT_DYLIB_PATH` is unset or empty.
     #[error(
@@ -49,6 +50,13 @@ pub enum OrtError {
         /// ONNX Runtime's message.
         reason: String,
     },
+}
+
+/// The text for people: `unwrap` in a test prints this.
+impl fmt::Debug for OrtError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// How a model is prepared for running.
@@ -186,6 +194,7 @@ mod tests {
             let message = refusal(library);
             assert!(message.starts_with("ORT_DYLIB_PATH is not set"), "{message}");
             assert!(message.contains("`cargo xtask test`") && message.contains("`cargo xtask ort`"), "{message}");
+            assert_eq!(message, format!("{:?}", OrtError::NoLibrary), "`unwrap` hides the remedy");
         }
     }
 

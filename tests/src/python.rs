@@ -1,6 +1,7 @@
 //! Python programs of the tests, `onnx.checker` among them.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -19,7 +20,7 @@ pub enum Script<'a> {
 }
 
 /// Why a Python program gave no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum PythonError {
     /// A variable of the environment is unset or empty.
     #[error(
@@ -55,6 +56,13 @@ pub enum PythonError {
         /// What it printed.
         stdout: String,
     },
+}
+
+/// The text for people: `unwrap` in a test prints this.
+impl fmt::Debug for PythonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Runs a program with `args` and returns what it writes to stdout.

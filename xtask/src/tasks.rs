@@ -61,7 +61,7 @@ pub(crate) fn test(project: &Project, args: &[String]) -> Result<()> {
 /// `cargo xtask ci`: `test` from a clean state.
 pub(crate) fn ci(project: &Project) -> Result<()> {
     cargo(project, "lock file")
-        .args(["update", "--workspace", "--locked", "--quiet"])
+        .args(["fetch", "--locked"])
         .run(&project.root)
         .context("Cargo.lock is not up to date with the manifests")?;
     cargo(project, "clean").args(["clean", "--workspace"]).run(&project.root)?;
