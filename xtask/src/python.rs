@@ -60,7 +60,7 @@ pub(crate) fn fetch(project: &Project) -> Result<Packages> {
     let interpreter = Interpreter::find(std::env::var_os(PYTHON_VARIABLE).as_deref())?;
     let directory = directory(project);
     let stamp = stamp(&interpreter);
-    if fs::read_to_string(directory.join(STAMP)).is_ok_and(|found| found == stamp) {
+    if is_up_to_date(&directory, &stamp) {
         eprintln!("xtask: Python packages: {} is up to date", directory.display());
     } else {
         install(&interpreter, &directory, &stamp)?;
@@ -84,6 +84,10 @@ fn chosen_library(path: OsString) -> Result<PathBuf> {
 /// What a complete directory of packages holds in its stamp file.
 fn stamp(interpreter: &Interpreter) -> String {
     format!("cpython 3.{} {}\n{REQUIREMENTS}", interpreter.minor, interpreter.platform)
+}
+
+fn is_up_to_date(directory: &Path, stamp: &str) -> bool {
+    fs::read_to_string(directory.join(STAMP)).is_ok_and(|found| found == stamp)
 }
 
 impl Interpreter {
@@ -179,19 +183,27 @@ fn install(interpreter: &Interpreter, directory: &Path, stamp: &str) -> Result<(
     }
     find_library(&staged)?;
     fs::write(staged.join(STAMP), stamp).context("cannot write the stamp of the Python packages")?;
-    replace(&staged, directory, &temporary.path().join("old"))?;
+    // Another task may have finished meanwhile, and its tests may be using what it installed.
+    if !is_up_to_date(directory, stamp) {
+        replace(&staged, directory, &temporary.path().join("old"))?;
+    }
     eprintln!("xtask: Python packages: installed in {} in {}", directory.display(), format_duration(start.elapsed()));
     Ok(())
 }
 
-/// Puts `new` in the place of `directory`; what was there moves to `old`.
+/// Puts `new` in the place of `directory`; what was there moves to `old`, and back when `new` cannot take its place.
 fn replace(new: &Path, directory: &Path, old: &Path) -> Result<()> {
-    match fs::rename(directory, old) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    let existed = match fs::rename(directory, old) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(error).with_context(|| format!("cannot move {} away", directory.display())),
+    };
+    let Err(error) = fs::rename(new, directory) else { return Ok(()) };
+    if existed {
+        fs::rename(old, directory)
+            .with_context(|| format!("cannot move {} back to {}", old.display(), directory.display()))?;
     }
-    fs::rename(new, directory).with_context(|| format!("cannot move {} to {}", new.display(), directory.display()))
+    Err(error).with_context(|| format!("cannot move {} to {}", new.display(), directory.display()))
 }
 
 /// The arguments that make the interpreter run pip: its own, or the pinned wheel fetched into `temporary`.
@@ -310,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn replacing_keeps_what_was_there_until_the_new_one_is_in_place() {
+    fn replacing_puts_the_new_one_in_place_or_leaves_the_old() {
         let parent = tempfile::tempdir().unwrap();
         let [new, directory, old] = ["new", "python", "old"].map(|name| parent.path().join(name));
         fs::create_dir(&new).unwrap();
@@ -320,5 +332,9 @@ mod tests {
         fs::write(new.join("second"), "").unwrap();
         replace(&new, &directory, &old).unwrap();
         assert!(directory.join("second").exists() && old.is_dir());
+        fs::remove_dir(&old).unwrap();
+        let message = format!("{:#}", replace(&new, &directory, &old).unwrap_err());
+        assert!(message.starts_with("cannot move ") && message.contains("new"), "{message}");
+        assert!(directory.join("second").exists() && !old.exists());
     }
 }
