@@ -1,1 +1,15 @@
-//! Shared support of the conformance tests.
+//! Support of the conformance tests.
+//!
+//! - [`ort`]: ONNX Runtime, the judge of every exported file;
+//! - [`onnx`]: changes to an ONNX file that make every intermediate activation visible;
+//! - [`compare`]: how far two results may be apart, and reports of where they are;
+//! - [`python`]: `onnx.checker` and other Python programs.
+//!
+//! `cargo xtask test` fetches what these need and tells the tests through the environment: `ORT_DYLIB_PATH`, `VGG_TEST_PYTHON` and
+//! `PYTHONPATH`. A test that needs one and does not find it fails; none is skipped.
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod onnx;
+pub mod ort;
+pub mod python;

@@ -1,3 +1,118 @@
-//! Project tasks.
+//! Tasks of the project, run as `cargo xtask TASK`.
+//!
+//! - [`project`]: where the workspace and its target directory are, and the `cargo` to call;
+//! - [`step`]: one command of a task: announced, timed, and repeatable by hand when it fails;
+//! - [`python`]: the interpreter and the packages that the tests need, ONNX Runtime's library among them;
+//! - [`tasks`]: the lists of steps.
+//!
+//! Progress goes to stderr; stdout holds only what a task is asked for (the path that `cargo xtask ort` prints).
 
-fn main() {}
+mod project;
+mod python;
+mod step;
+mod tasks;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::project::Project;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tasks of the vgg project", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check everything: format, lints, tests against ONNX Runtime, the no_std build, documentation
+    ///
+    /// Fetches the Python packages of the tests first (see `cargo xtask ort`) and sets for the tests: ORT_DYLIB_PATH (ONNX
+    /// Runtime's library), VGG_TEST_PYTHON (the interpreter), PYTHONPATH (the packages), and VGG_ISA_REQUIRED=avx2 when this CPU
+    /// has AVX2 and FMA, so that a tier that cannot be tested is a failure. Stops at the first step that fails and prints the
+    /// command that repeats it.
+    Test {
+        /// Arguments of `cargo test`, such as the name of a test; only the tests run then, without the other checks
+        #[arg(last = true, value_name = "ARGS")]
+        args: Vec<String>,
+    },
+    /// Do what `test` does from a clean state, with the committed Cargo.lock
+    ///
+    /// Removes the artefacts of the workspace's own crates and the fetched Python packages first, and fails when Cargo.lock is
+    /// not up to date.
+    Ci,
+    /// Fetch ONNX Runtime and onnx from PyPI into the target directory; print the path of the library
+    ///
+    /// The versions and digests are pinned in xtask/requirements.txt. Does nothing when they are there already. A set
+    /// ORT_DYLIB_PATH wins for the library; VGG_TEST_PYTHON chooses the interpreter (else the first of python3, python3.14 to
+    /// python3.11 and python that is recent enough); pip's own variables (PIP_INDEX_URL, PIP_FIND_LINKS, ..) choose the index.
+    Ort,
+    /// Compare the golden files with what is generated now, or write them anew
+    Golden(GoldenArgs),
+    /// Run the benchmarks of the runtime
+    Bench {
+        /// Arguments of the benchmark harness, such as the name of a benchmark
+        #[arg(last = true, value_name = "ARGS")]
+        args: Vec<String>,
+    },
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct GoldenArgs {
+    /// Fail when a golden file differs from what is generated
+    #[arg(long)]
+    check: bool,
+    /// Write what is generated over the golden files; read the difference before you commit it
+    #[arg(long)]
+    bless: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let project = Project::locate()?;
+    match cli.task {
+        Task::Test { args } => tasks::test(&project, &args),
+        Task::Ci => tasks::ci(&project),
+        Task::Ort => tasks::ort(&project),
+        Task::Golden(GoldenArgs { bless, .. }) => tasks::golden(&project, bless),
+        Task::Bench { args } => tasks::bench(&project, &args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn golden_wants_exactly_one_mode() {
+        assert!(Cli::try_parse_from(["xtask", "golden"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "golden", "--check", "--bless"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "golden", "--check"]).is_ok());
+    }
+
+    #[test]
+    fn arguments_of_the_tests_stand_after_two_dashes() {
+        let cli = Cli::try_parse_from(["xtask", "test", "--", "-p", "vgg-tests", "conv"]).unwrap();
+        assert!(matches!(cli.task, Task::Test { args } if args == ["-p", "vgg-tests", "conv"]));
+        assert!(Cli::try_parse_from(["xtask", "test", "conv"]).is_err());
+    }
+}
