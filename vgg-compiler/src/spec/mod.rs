@@ -3,7 +3,20 @@
 //! [`ModelSpec`] is the parsed declaration. It is produced by the parser of the `vgg!` notation, checked as a whole (every
 //! mistake is reported, not only the first), and lowered to [`crate::ir::Graph`].
 
+use std::fmt;
+
 use proc_macro2::Span;
+
+pub mod check;
+pub mod diagnostic;
+pub mod limits;
+pub mod names;
+pub mod parse;
+pub mod shape;
+mod suggest;
+#[cfg(test)]
+mod tests;
+pub mod variants;
 
 /// A name or a value together with the place where it was written.
 #[derive(Debug, Clone)]
@@ -21,6 +34,29 @@ pub struct Extent {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+impl Extent {
+    /// The same extent in both directions.
+    pub const fn square(side: usize) -> Self {
+        Self { height: side, width: side }
+    }
+
+    /// The padding on each side that keeps the size of an image at stride 1, for an odd kernel of this extent: (k - 1) / 2.
+    pub const fn same_pad(self) -> Self {
+        Self { height: self.height.saturating_sub(1) / 2, width: self.width.saturating_sub(1) / 2 }
+    }
+}
+
+/// As in the notation: `3`, or `3x5` (height x width).
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.height == self.width {
+            write!(f, "{}", self.height)
+        } else {
+            write!(f, "{}x{}", self.height, self.width)
+        }
+    }
 }
 
 /// One declared network.
@@ -112,6 +148,34 @@ pub enum LayerKind {
     Softmax,
 }
 
+impl LayerKind {
+    /// Added to the variance of a batch norm unless it says otherwise, as in PyTorch.
+    pub const DEFAULT_EPSILON: f32 = 1e-5;
+    /// Channels in the window of an LRN.
+    pub const DEFAULT_LRN_SIZE: usize = 5;
+    /// Scale of an LRN, divided by the size inside: the 1e-4 of Krizhevsky et al. (2012), who do not divide, times 5.
+    pub const DEFAULT_LRN_ALPHA: f32 = 5e-4;
+    /// Exponent of an LRN.
+    pub const DEFAULT_LRN_BETA: f32 = 0.75;
+    /// Constant of an LRN. It is 1 by default in Caffe, ONNX and PyTorch, and 2 in all papers of this family.
+    pub const DEFAULT_LRN_K: f32 = 2.0;
+    /// Share of activations that a dropout drops.
+    pub const DEFAULT_RATIO: f32 = 0.5;
+
+    /// Whether the layer works on an image, and so belongs before the first fully connected one.
+    pub fn is_spatial(&self) -> bool {
+        matches!(
+            self,
+            Self::Conv { .. } | Self::BatchNorm { .. } | Self::Lrn { .. } | Self::MaxPool(_) | Self::AvgPool(_)
+        )
+    }
+
+    /// Whether ReLU follows the layer.
+    pub fn has_relu(&self) -> bool {
+        matches!(self, Self::Conv { relu: true, .. } | Self::Fc { relu: true, .. })
+    }
+}
+
 /// The window of a pooling layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSpec {
@@ -123,4 +187,11 @@ pub struct PoolSpec {
     pub pad: Extent,
     /// Whether a last window that only partly covers the image counts (Caffe's rule).
     pub ceil: bool,
+}
+
+/// 2x2 windows without overlap or padding, rounded down.
+impl Default for PoolSpec {
+    fn default() -> Self {
+        Self { kernel: Extent::square(2), stride: Extent::square(2), pad: Extent::square(0), ceil: false }
+    }
 }

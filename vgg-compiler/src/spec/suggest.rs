@@ -1,0 +1,28 @@
+//! Suggestions for misspelt words.
+
+/// The candidate that `word` was most likely meant to be: it differs by at most a third of its letters (at least one edit is
+/// always allowed; exchanging two neighbours is one edit). The first of several equally near ones.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance is quadratic in the lengths, and no word of the notation is long.
+    if word.len() > 32 {
+        return None;
+    }
+    let word = word.to_ascii_lowercase();
+    let allowed = |candidate: &str| (candidate.len().max(word.len()) / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(&word, candidate), candidate))
+        .filter(|&(distance, candidate)| distance <= allowed(candidate))
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `` `a`, `b` and `c` ``.
+pub(crate) fn enumerate<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
