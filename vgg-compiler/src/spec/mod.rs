@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod limits;
 pub mod names;
 pub mod parse;
+pub mod print;
 pub mod shape;
 mod suggest;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tests of the notation: the variants against published figures, broken declarations, the printer, mutated texts.
 
+mod print;
+mod random;
 mod variants;
 
 use super::ModelSpec;
