@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{Extent, LayerKind, LayerSpec, ModelSpec, PoolSpec};
 
-/// The notation of a declaration: its doc comment, one row a line, defaults left out. It ends in a line break.
+/// The notation of a declaration: its doc comment, one row a line in columns, defaults left out. It ends in a line break.
 ///
 /// ```
 /// use vgg_compiler::spec::{parse, print};
@@ -29,19 +29,54 @@ impl fmt::Display for ModelSpec {
             "{}: {} x {} x {} {{",
             self.name.value, input.channels.value, input.height.value, input.width.value
         )?;
-        let last_fc = last_fc(self);
-        let mut place = 0;
-        for (index, row) in self.rows.iter().enumerate() {
-            f.write_str("    ")?;
-            for (column, layer) in row.iter().enumerate() {
-                let separator = if column == 0 { "" } else { ", " };
-                write!(f, "{separator}{}", Notation { layer, is_last_fc: last_fc == Some(place) })?;
-                place += 1;
+        let rows = cells(self);
+        let widths = widths(self, &rows);
+        for (index, (row, layers)) in rows.iter().zip(&self.rows).enumerate() {
+            f.write_str("   ")?;
+            let widths = if holds_fc(layers) { &[][..] } else { &widths[..] };
+            for (column, cell) in row.iter().enumerate() {
+                if column + 1 < row.len() {
+                    let width = widths.get(column).copied().unwrap_or_default();
+                    write!(f, " {:width$}", format!("{cell},"))?;
+                } else {
+                    write!(f, " {cell}")?;
+                }
             }
             f.write_str(if index + 1 == self.rows.len() { "\n" } else { ";\n" })?;
         }
         f.write_str("}\n")
     }
+}
+
+/// The notation of every entry.
+fn cells(spec: &ModelSpec) -> Vec<Vec<String>> {
+    let layers = spec.rows.iter().flatten().enumerate();
+    let last_fc = layers.filter(|(_, layer)| is_fc(layer)).last().map(|(place, _)| place);
+    let mut places = 0..;
+    let mut cell = |layer| Notation { layer, is_last_fc: places.next() == last_fc && last_fc.is_some() }.to_string();
+    spec.rows.iter().map(|row| row.iter().map(&mut cell).collect()).collect()
+}
+
+/// The width of each column of the rows of images, with its comma. Rows of fully connected layers are lists, not a table, and
+/// what stands last in a row needs no width.
+fn widths(spec: &ModelSpec, rows: &[Vec<String>]) -> Vec<usize> {
+    let mut widths = Vec::new();
+    for (row, _) in rows.iter().zip(&spec.rows).filter(|(_, layers)| !holds_fc(layers)) {
+        let others = row.len().saturating_sub(1);
+        widths.resize(widths.len().max(others), 0);
+        for (width, cell) in widths.iter_mut().zip(row.iter().take(others)) {
+            *width = (*width).max(cell.len() + 1);
+        }
+    }
+    widths
+}
+
+fn holds_fc(row: &[LayerSpec]) -> bool {
+    row.iter().any(is_fc)
+}
+
+fn is_fc(layer: &LayerSpec) -> bool {
+    matches!(layer.kind, LayerKind::Fc { .. })
 }
 
 /// A line of documentation. A comment ends at the line break, and Rust allows no other control characters in it.
@@ -66,12 +101,6 @@ fn write_visibility(f: &mut fmt::Formatter<'_>, visibility: &syn::Visibility) ->
             write!(f, "pub({keyword}{root}{}) ", segments.join("::"))
         }
     }
-}
-
-/// The place of the last fully connected layer, which has no ReLU by default, among all layers.
-fn last_fc(spec: &ModelSpec) -> Option<usize> {
-    let layers = spec.rows.iter().flatten().enumerate();
-    layers.filter(|(_, layer)| matches!(layer.kind, LayerKind::Fc { .. })).last().map(|(place, _)| place)
 }
 
 /// One entry of a row, which is displayed in the notation.

@@ -7,7 +7,7 @@ use syn::{Ident, Token};
 use super::super::ModelSpec;
 use super::super::check;
 use super::super::diagnostic::{Diagnostic, Diagnostics, FileErrors};
-use super::{Context, Parsed, braces, found, models, only_model, read, skip_while};
+use super::{Context, Parsed, braces, checked, found, models, only_model, read, skip_while};
 
 /// Longest text, in bytes. The largest network that fits the limits is far shorter.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -19,21 +19,9 @@ pub const MAX_TEXT: usize = 1 << 20;
 /// Every mistake that was found, each with its line and column. No text makes it panic.
 pub fn parse_file(file: &str, text: &str) -> Result<ModelSpec, FileErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let checked = || -> Result<ModelSpec, Diagnostics> {
-        let (parsed, mut errors) = read(tokens(text)?, bare_or_wrapped)?;
-        match parsed {
-            Some(Parsed { spec, complete }) => {
-                if errors.is_empty() {
-                    errors = check::check(&spec);
-                } else if complete {
-                    errors.append(check::check_structure(&spec));
-                }
-                errors.into_result(spec)
-            }
-            None => Err(errors),
-        }
-    };
-    checked().map_err(|errors| errors.locate(file, text))
+    let read = || read(tokens(text)?, bare_or_wrapped);
+    let result = read().and_then(|(parsed, errors)| checked(parsed, errors));
+    result.map_err(|errors| locate(&errors, file, text))
 }
 
 /// Reads a file of any number of declarations, such as the built-in one, and checks each.
@@ -51,7 +39,12 @@ pub fn parse_models(file: &str, text: &str) -> Result<Vec<ModelSpec>, FileErrors
         }
         errors.into_result(specs)
     };
-    checked().map_err(|errors| errors.locate(file, text))
+    checked().map_err(|errors| locate(&errors, file, text))
+}
+
+/// The places of the mistakes. A text that is too long was not read, and has none.
+fn locate(errors: &Diagnostics, file: &str, text: &str) -> FileErrors {
+    errors.locate(file, if text.len() > MAX_TEXT { "" } else { text })
 }
 
 fn tokens(text: &str) -> Result<TokenStream, Diagnostic> {

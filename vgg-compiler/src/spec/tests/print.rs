@@ -61,8 +61,8 @@ fn defaults_are_left_out_and_forms_made_uniform() {
 /// two
 /// lines 
 pub(crate) Net: 3 x 64 x 48 {
-    first: conv3-64(stride 2x1), bn, maxpool(3), lrn;
-    conv3x5-8, bn(eps 1e-3), avgpool(2x3, pad 0x1, ceil);
+    first: conv3-64(stride 2x1), bn,           maxpool(3), lrn;
+    conv3x5-8,                   bn(eps 1e-3), avgpool(2x3, pad 0x1, ceil);
     fc-20, dropout, fc-10, softmax
 }
 ";
