@@ -19,9 +19,8 @@ pub const MAX_TEXT: usize = 1 << 20;
 /// Every mistake that was found, each with its line and column. No text makes it panic.
 pub fn parse_file(file: &str, text: &str) -> Result<ModelSpec, FileErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let read = || read(tokens(text)?, bare_or_wrapped);
-    let result = read().and_then(|(parsed, errors)| checked(parsed, errors));
-    result.map_err(|errors| locate(&errors, file, text))
+    let result = read(tokens(file, text)?, bare_or_wrapped).and_then(|(parsed, errors)| checked(parsed, errors));
+    result.map_err(|errors| errors.locate(file, text))
 }
 
 /// Reads a file of any number of declarations, such as the built-in one, and checks each.
@@ -31,31 +30,35 @@ pub fn parse_file(file: &str, text: &str) -> Result<ModelSpec, FileErrors> {
 /// Every mistake that was found, each with its line and column.
 pub fn parse_models(file: &str, text: &str) -> Result<Vec<ModelSpec>, FileErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let tokens = tokens(file, text)?;
     let checked = || -> Result<Vec<ModelSpec>, Diagnostics> {
-        let (parsed, mut errors) = read(tokens(text)?, models)?;
+        let (parsed, mut errors) = read(tokens, models)?;
         let specs: Vec<_> = parsed.into_iter().map(|parsed| parsed.spec).collect();
         if errors.is_empty() {
             specs.iter().for_each(|spec| errors.append(check::check(spec)));
         }
         errors.into_result(specs)
     };
-    checked().map_err(|errors| locate(&errors, file, text))
+    checked().map_err(|errors| errors.locate(file, text))
 }
 
-/// The places of the mistakes. A text that is too long was not read, and has none.
-fn locate(errors: &Diagnostics, file: &str, text: &str) -> FileErrors {
-    errors.locate(file, if text.len() > MAX_TEXT { "" } else { text })
-}
-
-fn tokens(text: &str) -> Result<TokenStream, Diagnostic> {
-    if text.len() > MAX_TEXT {
+/// The tokens of a text of bearable length.
+fn tokens(file: &str, text: &str) -> Result<TokenStream, FileErrors> {
+    let error = if text.len() > MAX_TEXT {
         let message = format!("the file has {} bytes, expected at most {MAX_TEXT}", text.len());
-        return Err(Diagnostic::new(Span::call_site(), message));
-    }
-    text.parse::<TokenStream>().map_err(|error| {
-        Diagnostic::new(error.span(), "expected words, numbers and matching brackets, found something else")
-            .with_help("look here for a bracket without its partner, a stray quote or a character that has no meaning")
-    })
+        Diagnostic::new(Span::call_site(), message)
+    } else {
+        match text.parse::<TokenStream>() {
+            Ok(tokens) => return Ok(tokens),
+            Err(error) => {
+                Diagnostic::new(error.span(), "expected words, numbers and matching brackets, found something else")
+                    .with_help(
+                        "look here for a bracket without its partner, a stray quote or a character that has no meaning",
+                    )
+            }
+        }
+    };
+    Err(Diagnostics::from(error).locate_in_raw(file, text))
 }
 
 /// One declaration, or one in `vgg! { .. }`.
@@ -72,6 +75,7 @@ fn bare_or_wrapped(input: ParseStream<'_>, context: &mut Context) -> Option<Pars
         return None;
     };
     let parsed = only_model(&content, context);
+    let _ = input.parse::<Token![;]>();
     if !input.is_empty() {
         let message = format!("expected the end after `vgg! {{ .. }}`, found {}", found(input));
         context.errors.push(Diagnostic::new(input.span(), message));

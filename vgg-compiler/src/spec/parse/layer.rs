@@ -57,12 +57,6 @@ pub(super) fn layer(input: ParseStream<'_>, context: &mut Context) -> Result<Ent
     Ok(Entry { layer: LayerSpec { label, kind, span: head.span }, default_relu })
 }
 
-impl From<syn::Error> for Diagnostic {
-    fn from(error: syn::Error) -> Self {
-        Self::new(error.span(), error.to_string())
-    }
-}
-
 /// A name that somebody gave to a network or a layer. Whether it is a good one is checked later.
 pub(super) fn name(input: ParseStream<'_>, what: &str) -> Result<Spanned<String>, Diagnostic> {
     let span = input.span();
@@ -105,6 +99,7 @@ fn unknown(text: &str, span: Span) -> Diagnostic {
         ("flatten", "the first `fc` flattens by itself"),
         ("batchnorm", "batch normalisation is written `bn`"),
         ("linear", "a fully connected layer without relu is written `fc-10(linear)`"),
+        ("dense", "a fully connected layer is written `fc-4096`"),
         ("pool", "write `maxpool` or `avgpool`"),
     ];
     if let Some((_, help)) = ELSEWHERE.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)) {
@@ -117,6 +112,10 @@ fn unknown(text: &str, span: Span) -> Diagnostic {
     let message = match nearest(letters, KEYWORDS.iter().map(|keyword| keyword.word)) {
         Some("conv") if !kernel.is_empty() && number::kernel(kernel, span).is_some() => {
             format!("unknown layer `{text}`; did you mean `conv{kernel}`?")
+        }
+        Some("fc") if !kernel.is_empty() => format!("unknown layer `{text}`; did you mean `fc-{kernel}`?"),
+        Some(word @ ("maxpool" | "avgpool")) if !kernel.is_empty() => {
+            format!("unknown layer `{text}`; did you mean `{word}({kernel})`?")
         }
         Some(word) if word != letters => format!("unknown layer `{text}`; did you mean `{word}`?"),
         _ => format!("unknown layer `{text}`"),

@@ -13,6 +13,13 @@ fn refused(text: &str) -> FileErrors {
     }
 }
 
+/// The errors of a file go to another thread and into any error type, which spans could not.
+#[test]
+fn file_errors_are_ordinary_errors() {
+    let error: Box<dyn std::error::Error + Send + Sync> = refused("Net").into();
+    assert!(error.to_string().starts_with("error: net.vgg:1:4: expected `:` and the input"), "{error}");
+}
+
 /// Text, then for each mistake its place and words of its message or help.
 type Case = (&'static str, &'static [(&'static str, &'static str)]);
 
@@ -96,6 +103,9 @@ fn tokens() {
         ("Net: 3 x 4 x 4 { fc-1 /* }", &[("1:23", "matching")]),
         ("\u{feff}Net: 3 x 4 x 4 { fc-0 }", &[("1:21", "the number of units is 0")]),
         ("Net: 3 x 4 x 4 {\r\n\tfc-0 }", &[("2:5", "the number of units is 0")]),
+        ("(", &[("1:1", "matching")]),
+        ("}", &[("1:1", "matching")]),
+        ("\n )", &[("2:2", "matching")]),
         ("Net: 3 x 4 x 4 { ✓ }", &[("1:18", "character that has no meaning")]),
     ]);
 }
@@ -106,6 +116,9 @@ fn layers() {
         ("Net: 3x8x8 {\n  conv3-8, maxpol;\n  fc-10 }", &[("2:12", "unknown layer `maxpol`; did you mean `maxpool`?")]),
         ("Net: 3x8x8 { cnov3-8 }", &[("1:14", "did you mean `conv3`?")]),
         ("Net: 3x8x8 { sotfmax }", &[("1:14", "did you mean `softmax`?")]),
+        ("Net: 3x8x8 { fc10 }", &[("1:14", "did you mean `fc-10`?")]),
+        ("Net: 3x8x8 { maxpool2 }", &[("1:14", "did you mean `maxpool(2)`?")]),
+        ("Net: 3x8x8 { dense-10 }", &[("1:14", "a fully connected layer is written `fc-4096`")]),
         ("Net: 3x8x8 { LRN }", &[("1:14", "did you mean `lrn`?")]),
         ("Net: 3x8x8 { inception }", &[("1:14", "the layers are `conv3-64`, `bn`, `lrn`")]),
         ("Net: 3x8x8 { relu }", &[("1:14", "relu follows every conv")]),
@@ -296,6 +309,12 @@ fn hostile_texts_are_refused() {
     {
         let errors = refused(&format!("Net: 3x8x8 {{ {} }}", unit.repeat(count)));
         assert!(errors.errors.len() <= 64, "{unit}");
+        assert_eq!(
+            errors.truncated,
+            errors.to_string().ends_with("error: net.vgg: stopped after 64 mistakes"),
+            "{unit}"
+        );
+        assert_eq!(errors.truncated, [",", ";", "x;"].contains(&unit), "{unit}");
         assert!(errors.to_string().len() < 100_000, "{unit}");
     }
     let errors = refused(&format!("#[doc = {}1] Net: 3x8x8 {{ fc-1 }}", "!".repeat(500_000)));

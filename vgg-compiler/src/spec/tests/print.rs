@@ -81,7 +81,7 @@ fn a_built_in_is_its_rows_under_another_name() {
         let original = variant.spec().expect("a variant");
         for name in std::iter::once(&variant.name).chain(variant.aliases) {
             for text in
-                [format!("pub Mine = {name};"), format!("pub Mine = {name}"), format!("vgg! {{ pub Mine = {name}; }}")]
+                [format!("pub Mine = {name};"), format!("pub Mine = {name}"), format!("vgg! {{ pub Mine = {name}; }};")]
             {
                 let mut renamed = parsed(&text);
                 assert_eq!(renamed.name.value, "Mine");
