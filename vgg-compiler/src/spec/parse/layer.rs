@@ -40,8 +40,8 @@ pub(super) fn layer(input: ParseStream<'_>, context: &mut Context) -> Result<Ent
     };
     let head = head(input)?;
     let count = match head.keyword.word {
-        "conv" => Some(count(input, &head.text, "filters", limits::FILTERS)?),
-        "fc" => Some(count(input, &head.text, "units", limits::UNITS)?),
+        "conv" => Some(count(input, &head.text, "filters", limits::FILTERS, context)?),
+        "fc" => Some(count(input, &head.text, "units", limits::UNITS, context)?),
         _ => None,
     };
     let given = match parentheses(input) {
@@ -123,18 +123,24 @@ fn unknown(text: &str, span: Span) -> Diagnostic {
     Diagnostic::new(span, message).with_help(help)
 }
 
-/// The number after the `-` of `conv3-64` and `fc-4096`.
-fn count(input: ParseStream<'_>, after: &str, what: &str, range: limits::IntegerRange) -> Result<usize, Diagnostic> {
+/// The number after the `-` of `conv3-64` and `fc-4096`. A number out of range is reported in `context`, since the layer is known.
+fn count(
+    input: ParseStream<'_>,
+    after: &str,
+    what: &str,
+    range: limits::IntegerRange,
+    context: &mut Context,
+) -> Result<usize, Diagnostic> {
     let span = input.span();
     if input.parse::<Token![-]>().is_err() {
         let message = format!("expected `-` and the number of {what} after `{after}`, found {}", found(input));
         return Err(Diagnostic::new(span, message).with_help(format!("write it like `{after}-64`")));
     }
     let Spanned { value, span } = number::integer(input, &format!("the number of {what} after `{after}-`"))?;
-    match range.refuse(value) {
-        None => Ok(value),
-        Some(message) => Err(Diagnostic::new(span, message)),
+    if let Some(message) = range.refuse(value) {
+        context.errors.push(Diagnostic::new(span, message));
     }
+    Ok(value)
 }
 
 /// Fills in the defaults of the papers.

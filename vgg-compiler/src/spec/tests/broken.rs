@@ -264,6 +264,10 @@ fn several_mistakes_are_reported_at_once() {
                 ("3:28", "where no image is left"),
             ],
         ),
+        (
+            "Net: 3x8x8 { conv3-0(strid 2), fc-0(lin) }",
+            &[("1:20", "filters is 0"), ("1:22", "stride"), ("1:35", "units is 0"), ("1:37", "linear")],
+        ),
         ("fn: 3x8x8 { bn; a: fc-1, a: fc-2 }", &[("1:1", "keyword"), ("1:13", "start of a row"), ("1:26", "taken")]),
     ]);
 }
