@@ -110,3 +110,20 @@ fn fill_part(law: Law, stream: Stream, first: usize, part: &mut [u8]) {
         *element = law.draw(stream, (first + offset) as u64).to_le_bytes();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let law = Law::Normal { mean: 0.0, deviation: 1.0 };
+        let len = 3 * CHUNK + 5;
+        let alone = fill(law, Stream::new(1, 2), len, 1);
+        assert_eq!(alone.len(), 4 * len);
+        for threads in [2, 3, 4, 64] {
+            assert!(fill(law, Stream::new(1, 2), len, threads) == alone, "{threads} threads");
+        }
+        assert!(fill(law, Stream::new(1, 2), 0, 2).is_empty());
+    }
+}
