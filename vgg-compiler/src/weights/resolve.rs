@@ -18,10 +18,10 @@ pub struct Weights {
 impl Weights {
     /// Matches `tensors` with the parameters of `graph`. `origin` is the name of the file, for messages.
     ///
-    /// Stored parameters share the memory of `tensors`; those with a batch normalisation folded in are computed in f64 and
-    /// rounded once. A file that has no batch normalisation at all but every parameter of the folded graph holds folded
-    /// weights, and is taken as it is. PyTorch's counters `*.num_batches_tracked` are passed over. Every problem is
-    /// reported.
+    /// Stored parameters share the memory of `tensors`; those with a batch normalisation folded in are computed in f64
+    /// and rounded once. A file that has no batch normalisation at all but every parameter of the folded graph holds
+    /// folded weights, and is taken as it is. PyTorch's counters `*.num_batches_tracked` are passed over. Every problem
+    /// is reported.
     pub fn resolve(graph: &TypedGraph, tensors: Tensors, origin: &str) -> Result<Self, Vec<WeightsError>> {
         let mut errors = Vec::new();
         let expected = expected(graph, &tensors, origin, &mut errors);
