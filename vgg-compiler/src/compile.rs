@@ -9,6 +9,7 @@ use crate::plan::{self, ExecutionPlan, PlanError, PlanOptions};
 use crate::spec::ModelSpec;
 use crate::spec::check::check;
 use crate::spec::diagnostic::Diagnostics;
+use crate::spec::names::file_stem;
 use crate::spec::parse::parse_tokens;
 use crate::weights::Header;
 use crate::{passes, rust};
@@ -108,7 +109,7 @@ pub fn expand(tokens: TokenStream) -> TokenStream {
         Err(CompileError::Spec(mistakes)) => return mistakes.to_compile_error(),
         Err(error) => return located(error.to_string()),
     };
-    let (stem, header) = (rust::snake_case(&name.value), compiled.header());
+    let (stem, header) = (file_stem(&name.value), compiled.header());
     match external_onnx(&compiled.graph, &header, &stem) {
         Ok(onnx) => {
             let network = rust::Network { graph: &compiled.graph, plan: &compiled.plan, header: &header };
