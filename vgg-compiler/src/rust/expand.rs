@@ -47,7 +47,7 @@ pub(crate) fn in_place(
                         weights: &[u8],
                     ) -> Result<::std::path::PathBuf, ::vgg_runtime::Error> {
                         Self::from_bytes(weights)?;
-                        ::vgg_runtime::write_onnx(dir.as_ref(), #stem, Self::ONNX_GRAPH, weights)
+                        ::vgg_runtime::onnx::write_onnx(dir.as_ref(), #stem, Self::ONNX_GRAPH, weights)
                     }
                 }
             }
