@@ -3,12 +3,15 @@
 use proc_macro2::TokenStream;
 
 use crate::ir::{self, ShapeError, TypedGraph, VerifyError};
+use crate::lower::lower;
 use crate::onnx::{self, ExportError, ExportOptions};
 use crate::plan::{self, ExecutionPlan, PlanError, PlanOptions};
 use crate::spec::ModelSpec;
+use crate::spec::check::check;
 use crate::spec::diagnostic::Diagnostics;
+use crate::spec::parse::parse_tokens;
 use crate::weights::Header;
-use crate::{lower, passes, rust, spec};
+use crate::{passes, rust};
 
 /// What may differ between two compilations of one declaration. The macro and the command line share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +73,7 @@ fn messages(diagnostics: &Diagnostics) -> String {
 /// use vgg_compiler::{CompileOptions, compile, spec};
 ///
 /// let text = "pub Tiny: 3 x 32 x 32 { conv3-16, maxpool; fc-10, softmax }";
-/// let spec = spec::parse_file("tiny.vgg", text).unwrap();
+/// let spec = spec::parse::parse_file("tiny.vgg", text).unwrap();
 /// let compiled = compile(&spec, &CompileOptions::default()).unwrap();
 /// assert_eq!(compiled.graph.param_count(), 16 * 27 + 16 + 10 * 16 * 16 * 16 + 10);
 /// ```
@@ -80,8 +83,8 @@ fn messages(diagnostics: &Diagnostics) -> String {
 /// [`CompileError::Spec`] holds every mistake of the declaration; the others cannot happen once it has none, but for a
 /// batch of 0 or one that is too large to address.
 pub fn compile(spec: &ModelSpec, options: &CompileOptions) -> Result<Compiled, CompileError> {
-    spec::check(spec).into_result(()).map_err(CompileError::Spec)?;
-    let mut graph = lower::lower(spec)?;
+    check(spec).into_result(()).map_err(CompileError::Spec)?;
+    let mut graph = lower(spec)?;
     if options.logits {
         passes::stop_at_logits(&mut graph);
     }
@@ -94,7 +97,7 @@ pub fn compile(spec: &ModelSpec, options: &CompileOptions) -> Result<Compiled, C
 
 /// What the `vgg!` macro expands to: the network as a type, or its mistakes as compile errors at the offending tokens.
 pub fn expand(tokens: TokenStream) -> TokenStream {
-    let spec = match spec::parse_tokens(tokens) {
+    let spec = match parse_tokens(tokens) {
         Ok(spec) => spec,
         Err(mistakes) => return mistakes.to_compile_error(),
     };

@@ -1,6 +1,8 @@
 //! From a declaration to a graph: implied ReLUs and the flattening before the classifier become nodes.
 
-use crate::ir::{Conv, Graph, Lrn, Node, Op, Param, ParamId, ParamSource, Pool, Shape, ShapeError, Value, ValueId, shape};
+use crate::ir::{
+    Conv, Graph, Lrn, Node, Op, Param, ParamId, ParamSource, Pool, Shape, ShapeError, Value, ValueId, shape,
+};
 use crate::spec::names::{LayerNames, layer_names};
 use crate::spec::{Extent, LayerKind, ModelSpec, PoolSpec};
 
@@ -17,7 +19,8 @@ pub fn lower(spec: &ModelSpec) -> Result<Graph, ShapeError> {
     let layers: Vec<_> = spec.rows.iter().flatten().zip(names.iter().flatten()).collect();
     let mut pending_relu: Option<&String> = None;
     for (index, (layer, names)) in layers.iter().enumerate() {
-        let before_batch_norm = layers.get(index + 1).is_some_and(|(next, _)| matches!(next.kind, LayerKind::BatchNorm { .. }));
+        let before_batch_norm =
+            layers.get(index + 1).is_some_and(|(next, _)| matches!(next.kind, LayerKind::BatchNorm { .. }));
         chain.layer(&layer.kind, names)?;
         pending_relu = names.relu.as_ref().or(pending_relu);
         if !before_batch_norm && let Some(relu) = pending_relu.take() {
@@ -36,11 +39,8 @@ struct Chain {
 impl Chain {
     fn new(spec: &ModelSpec) -> Self {
         let input = &spec.input;
-        let shape = Shape::Image {
-            channels: input.channels.value,
-            height: input.height.value,
-            width: input.width.value,
-        };
+        let shape =
+            Shape::Image { channels: input.channels.value, height: input.height.value, width: input.width.value };
         let graph = Graph {
             name: spec.name.value.clone(),
             docs: spec.docs.clone(),
@@ -104,10 +104,5 @@ fn sides(pad: Extent) -> [usize; 4] {
 }
 
 fn window(pool: PoolSpec) -> Pool {
-    Pool {
-        kernel_shape: pair(pool.kernel),
-        strides: pair(pool.stride),
-        pads: sides(pool.pad),
-        ceil_mode: pool.ceil,
-    }
+    Pool { kernel_shape: pair(pool.kernel), strides: pair(pool.stride), pads: sides(pool.pad), ceil_mode: pool.ceil }
 }

@@ -18,6 +18,7 @@ pub mod npy;
 #[cfg(feature = "std")]
 pub mod onnx;
 pub mod ops;
+pub mod reference;
 mod shape;
 pub mod simd;
 #[cfg(feature = "source")]

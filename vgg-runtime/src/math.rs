@@ -5,10 +5,10 @@ const LN_2: f64 = core::f64::consts::LN_2;
 /// The square root, to within one unit in the last place.
 #[cfg(any(test, not(feature = "std")))]
 pub(crate) fn sqrt(x: f64) -> f64 {
-    if x.is_nan() || x < 0.0 {
+    if x < 0.0 {
         return f64::NAN;
     }
-    if x == 0.0 || x == f64::INFINITY {
+    if x == 0.0 || x == f64::INFINITY || x.is_nan() {
         return x;
     }
     if x < f64::MIN_POSITIVE {
@@ -98,4 +98,68 @@ pub(crate) fn ln(x: f64) -> f64 {
 /// `x^y` for a positive `x`.
 pub(crate) fn pow(x: f64, y: f64) -> f64 {
     exp(y * ln(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails unless `found` is within `units` (of 2^-53) of `expected`, relatively.
+    #[track_caller]
+    fn assert_close(what: &str, x: f64, found: f64, expected: f64, units: f64) {
+        let error = (found - expected).abs() / expected.abs().max(f64::MIN_POSITIVE);
+        assert!(error <= units * f64::EPSILON / 2.0, "{what}({x:e}) = {found:e}, expected {expected:e}");
+    }
+
+    /// Positive numbers of every magnitude.
+    fn positive() -> impl Iterator<Item = f64> {
+        (1..40_000u64).map(|i| f64::from_bits(i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1)).filter(|x| x.is_finite())
+    }
+
+    #[test]
+    fn roots_are_those_of_std() {
+        for x in positive() {
+            assert_close("sqrt", x, sqrt(x), x.sqrt(), 2.0);
+        }
+        for x in (0..100_000u32).map(|i| f32::from_bits(i.wrapping_mul(21_407))) {
+            assert_eq!(sqrt_f32(x).to_bits(), x.sqrt().to_bits());
+            assert_eq!((sqrt(f64::from(x)) as f32).to_bits(), x.sqrt().to_bits(), "sqrt({x:e}) rounded to f32");
+        }
+        assert!(sqrt(-1.0).is_nan() && sqrt(f64::NAN).is_nan());
+        assert_eq!((sqrt(0.0), sqrt(f64::INFINITY)), (0.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn exponentials_are_those_of_std() {
+        for i in -70_000..70_000 {
+            let x = f64::from(i) * 0.01;
+            assert_close("exp", x, exp(x), x.exp(), 16.0);
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!((exp(-1e9), exp(f64::NEG_INFINITY), exp(1e9)), (0.0, 0.0, f64::INFINITY));
+        assert!(exp(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn logarithms_are_those_of_std() {
+        for x in positive() {
+            assert_close("ln", x, ln(x), x.ln(), 16.0);
+        }
+        for i in 1..20_000 {
+            let x = f64::from(i) * 1e-4;
+            assert_close("ln", x, ln(x), x.ln(), 16.0);
+        }
+        assert_eq!((ln(1.0), ln(0.0), ln(f64::INFINITY)), (0.0, f64::NEG_INFINITY, f64::INFINITY));
+        assert!(ln(-1.0).is_nan() && ln(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn powers_are_exact_to_f32() {
+        for i in 1..20_000 {
+            let x = f64::from(i) * 0.037;
+            for y in [0.5, 0.75, 1.0, 2.0, -0.6] {
+                assert_close("pow", x, pow(x, y), x.powf(y), 64.0);
+            }
+        }
+    }
 }

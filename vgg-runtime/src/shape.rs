@@ -31,7 +31,7 @@ impl<D: Copy + Send + Sync> Layer<D> for D {
     }
 }
 
-/// Declares zero-sized layers with constant dimensions, checked at compile time.
+/// Declares zero-sized layers with constant dimensions (`NAME::DIMS`), checked at compile time.
 ///
 /// ```
 /// use vgg_runtime::{Layer, SoftmaxDims, layer};
@@ -49,11 +49,15 @@ macro_rules! layer {
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
 
+        impl $name {
+            /// The dimensions.
+            pub const DIMS: $dims = <$dims>::check($value);
+        }
+
         impl $crate::Layer<$dims> for $name {
             #[inline(always)]
             fn dims(self) -> $dims {
-                const DIMS: $dims = <$dims>::check($value);
-                DIMS
+                const { Self::DIMS }
             }
         }
     )+};

@@ -224,12 +224,18 @@ struct Recorded {
 }
 
 fn record(graph: &TypedGraph, weights: &Weights, input: &Images, progress: &Progress) -> Recorded {
-    let _stage = progress.step("computing the expected output in 64-bit arithmetic");
-    let values = reference::evaluate(graph, weights, &input.values, input.count);
-    let output = values[graph.output.0].iter().map(|&value| value as f32).collect();
-    let scores = graph.nodes.iter().find(|node| node.output == graph.output && node.op == Op::Softmax);
-    let largest = scores.map(|softmax| values[softmax.inputs[0].0].iter().fold(0.0, |most: f64, score| most.max(score.abs())));
-    Recorded { output, tolerance: tolerance(largest) }
+    let stage = progress.stage("computing the expected output", graph.nodes.len() as u64, Unit::Items);
+    let softmax = graph.nodes.iter().find(|node| node.output == graph.output && node.op == Op::Softmax);
+    let mut largest_score = None;
+    let mut done = 0;
+    let output = reference::evaluate(graph, weights, input.count, &input.values, &mut |node, values: &[f64]| {
+        if softmax.is_some_and(|softmax| softmax.inputs.contains(&node.output)) {
+            largest_score = Some(values.iter().fold(0.0, |most: f64, score| most.max(score.abs())));
+        }
+        done += 1;
+        stage.at(done);
+    });
+    Recorded { output: output.into_iter().map(|value| value as f32).collect(), tolerance: tolerance(largest_score) }
 }
 
 /// The tolerance of a crate's tests. The error of a probability relative to itself is up to twice the absolute error of the

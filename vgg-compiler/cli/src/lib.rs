@@ -26,6 +26,7 @@ pub mod list;
 pub mod model;
 pub mod ort;
 pub mod progress;
+pub mod reference;
 pub mod run;
 pub mod session;
 pub mod show;

@@ -28,24 +28,24 @@ fn the_text_form_shows_fusion_layout_and_places() {
     let expected = "\
 plan Test batch 1 arena 2016 f32 {
   pack: pack
-    input -> %image @1008+297 (3x9x7 c1 halo [1, 1, 1, 1])
-  conv1: conv 3x3 direct pads [1, 1, 1, 1] +relu
-    %image @1008+297 (3x9x7 c1 halo [1, 1, 1, 1]) -> %relu1 @0+1008 (12x9x7 c8)
-  norm1: lrn size 5 alpha 0.0005 beta 0.75 bias 2
+    input -> %image @1008+297 (3x9x7 c1 halo 1)
+  conv1: conv 3x3 direct, pad 1 + relu
+    %image @1008+297 (3x9x7 c1 halo 1) -> %relu1 @0+1008 (12x9x7 c8)
+  norm1: lrn size 5, alpha 0.0005, beta 0.75, bias 2
     %relu1 @0+1008 (12x9x7 c8) -> %norm1 @1008+1008 (12x9x7 c8)
-  pool1: maxpool 3x3 strides [2, 2] ceil
-    %norm1 @1008+1008 (12x9x7 c8) -> %pool1 @0+480 (12x4x3 c8 halo [1, 1, 1, 1])
-  conv2: conv 3x3 direct pads [1, 1, 1, 1] +relu +maxpool 2x2 strides [2, 2] ceil
-    %pool1 @0+480 (12x4x3 c8 halo [1, 1, 1, 1]) -> %pool2 @480+96 (20x2x2 c8)
-  pool3: avgpool 2x2 strides [1, 1]
+  pool1: maxpool 3x3, stride 2, ceil
+    %norm1 @1008+1008 (12x9x7 c8) -> %pool1 @0+480 (12x4x3 c8 halo 1)
+  conv2: conv 3x3 direct, pad 1 + relu + maxpool 2x2, stride 2, ceil
+    %pool1 @0+480 (12x4x3 c8 halo 1) -> %pool2 @480+96 (20x2x2 c8)
+  pool3: avgpool 2x2, stride 1
     %pool2 @480+96 (20x2x2 c8) -> %pool3 @0+24 (20x1x1 c8)
   flatten: flatten
     %pool3 @0+24 (20x1x1 c8) -> %flatten @32+20 (20)
-  fc1: gemm 20 -> 5 +relu
+  fc1: gemm 20 to 5 + relu
     %flatten @32+20 (20) -> %relu3 @0+5 (5)
-  fc2: gemm 5 -> 4
+  fc2: gemm 5 to 4
     %relu3 @0+5 (5) -> %fc2 @16+4 (4)
-  prob: softmax 4
+  prob: softmax
     %fc2 @16+4 (4) -> output
 }
 ";

@@ -7,7 +7,7 @@ use crate::ir::{Shape, TypedGraph};
 use crate::plan::{ExecutionPlan, StepKind};
 use crate::weights::Header;
 
-use super::step::{call, layer, layer_type, weights_field, weights_type};
+use super::step::{call, layer, layer_type, number, weights_field, weights_type};
 
 /// Everything that the emission of one network reads.
 #[derive(Debug, Clone, Copy)]
@@ -47,11 +47,10 @@ pub(super) fn model(network: Network<'_>) -> TokenStream {
 
 fn constants(network: Network<'_>) -> TokenStream {
     let Network { plan, header, .. } = network;
-    let batch = plan.batch;
-    let (input_shape, output_shape) = (batched(batch, plan.input), batched(batch, plan.output));
-    let (input_rank, output_rank) = (input_shape.len(), output_shape.len());
-    let (input_len, output_len) = (batch * plan.input.len(), batch * plan.output.len());
-    let arena_len = plan.arena_len;
+    let (input_shape, output_shape) = (batched(plan.batch, plan.input), batched(plan.batch, plan.output));
+    let (input_rank, output_rank) = (number(input_shape.len()), number(output_shape.len()));
+    let [batch, input_len, output_len, arena_len] =
+        [plan.batch, plan.batch * plan.input.len(), plan.batch * plan.output.len(), plan.arena_len].map(number);
     let scratch = plan.steps.iter().enumerate().filter_map(|(index, step)| {
         let layer = layer_type(index, &step.kind);
         match step.kind {
@@ -61,8 +60,7 @@ fn constants(network: Network<'_>) -> TokenStream {
         }
     });
     let header_bytes = Literal::byte_string(&header.bytes);
-    let data_len = header.data_len;
-    let weights_len = header.bytes.len() + data_len;
+    let (data_len, weights_len) = (number(header.data_len), number(header.file_len()));
     quote! {
         impl Model {
             /// Images of one inference.
@@ -137,10 +135,10 @@ fn weights(network: Network<'_>) -> TokenStream {
         let tensors = params.map(|id| {
             let key = &graph.params[id.0].key;
             let range = &header.ranges[id.0];
-            let (offset, len) = (range.start, range.len());
+            let (offset, len) = (number(range.start), number(range.len()));
             quote!(file.tensor(#key, #offset, #len)?)
         });
-        let name = fields.len();
+        let name = number(fields.len());
         let [weight, bias] = tensors;
         fields.push(quote!(#field: #ty));
         packs.push(quote! {
@@ -237,5 +235,5 @@ fn inference(plan: &ExecutionPlan) -> TokenStream {
 
 fn batched(batch: usize, shape: Shape) -> Vec<Literal> {
     let dims = shape.dims();
-    std::iter::once(batch).chain(dims).map(Literal::usize_unsuffixed).collect()
+    std::iter::once(batch).chain(dims).map(number).collect()
 }

@@ -5,6 +5,7 @@ use quote::quote;
 
 use crate::plan::{ExecutionPlan, StepKind};
 
+use super::step::number;
 use super::table::layer_table;
 use super::{Network, safe_ident};
 
@@ -14,7 +15,7 @@ const MAX_NAME: usize = 128;
 /// The items of the module `names`.
 pub(super) fn names(network: Network<'_>) -> TokenStream {
     let layers = layers_with_weights(network.plan);
-    let count = layers.len();
+    let count = number(layers.len());
     let table = layer_table(network.graph, network.plan);
     let lines: Vec<String> = network.graph.docs.iter().cloned().chain([String::new()]).chain(table).collect();
     let docs = doc_lines(&lines);

@@ -1,10 +1,15 @@
 //! One step of a plan as Rust: the layer type that carries its dimensions, and the call of its kernel.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::ir::Pool;
 use crate::plan::{Blocked, ExecutionPlan, Operand, Step, StepKind};
+
+/// A number without its type, which the place where it stands gives.
+pub(super) fn number(value: usize) -> Literal {
+    Literal::usize_unsuffixed(value)
+}
 
 /// The identifier of the layer type of step `index`. It is built from what the step computes and its number, never from a
 /// name of the model.
@@ -45,6 +50,7 @@ pub(super) fn weights_type(kind: &StepKind) -> Option<Ident> {
 /// The zero-sized type of step `index`, whose dimensions are constants.
 pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
     let name = layer_type(index, &step.kind);
+    let batch = number(batch);
     let doc = format!(" {}.", describe(step));
     let (dims, fields) = match &step.kind {
         StepKind::Pack { output } => {
@@ -90,7 +96,8 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
         }
         StepKind::Lrn { input, output, lrn } => {
             let (input, output) = (blocked(input), blocked(output));
-            let (size, alpha, beta, bias) = (lrn.size, lrn.alpha, lrn.beta, lrn.bias);
+            let [alpha, beta, bias] = [lrn.alpha, lrn.beta, lrn.bias].map(Literal::f32_unsuffixed);
+            let size = number(lrn.size);
             (
                 "LrnDims",
                 quote!(
@@ -157,7 +164,7 @@ pub(super) fn call(plan: &ExecutionPlan, index: usize, step: &Step) -> TokenStre
     let scratch = matches!(step.kind, StepKind::Conv(_) | StepKind::Lrn { .. }).then(|| quote!(, scratch));
     let range = |operand: usize| {
         let range = plan.buffers[operand].range();
-        let (start, end) = (range.start, range.end);
+        let (start, end) = (number(range.start), number(range.end));
         quote!(#start..#end)
     };
     let (bind, read, write) = match (step.input, step.output) {
@@ -183,7 +190,7 @@ pub(super) fn call(plan: &ExecutionPlan, index: usize, step: &Step) -> TokenStre
 
 /// What the step does, in words that hold no name of the model.
 fn describe(step: &Step) -> String {
-    let text = match &step.kind {
+    match &step.kind {
         StepKind::Pack { output } => format!("NCHW to {output}"),
         StepKind::Conv(conv) => format!("{}: {} to {}", step.kind, conv.input, conv.output),
         StepKind::MaxPool { input, output, .. }
@@ -192,14 +199,12 @@ fn describe(step: &Step) -> String {
         | StepKind::Relu { input, output } => format!("{}: {input} to {output}", step.kind),
         StepKind::Flatten { input } => format!("{input} to CHW"),
         StepKind::Gemm { .. } | StepKind::FlatRelu { .. } | StepKind::Softmax { .. } => step.kind.to_string(),
-    };
-    // Square brackets would be read as a link.
-    text.replace('[', "(").replace(']', ")")
+    }
 }
 
 fn blocked(blocked: &Blocked) -> TokenStream {
-    let Blocked { channels, height, width, block, halo } = *blocked;
-    let halo = array(&halo);
+    let halo = array(&blocked.halo);
+    let [channels, height, width, block] = [blocked.channels, blocked.height, blocked.width, blocked.block].map(number);
     quote!(Blocked { channels: #channels, height: #height, width: #width, block: #block, halo: #halo })
 }
 
@@ -210,6 +215,6 @@ fn window(pool: &Pool) -> TokenStream {
 }
 
 fn array(values: &[usize]) -> TokenStream {
-    let values = values.iter().map(|&value| proc_macro2::Literal::usize_unsuffixed(value));
+    let values = values.iter().copied().map(number);
     quote!([#(#values),*])
 }

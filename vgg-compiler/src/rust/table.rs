@@ -1,7 +1,7 @@
 //! The layer table of a network as Markdown: for rustdoc, README and terminal alike.
 
 use crate::ir::TypedGraph;
-use crate::plan::{ExecutionPlan, StepKind};
+use crate::plan::ExecutionPlan;
 
 /// The lines of the table: one row a step that computes something.
 pub fn layer_table(graph: &TypedGraph, plan: &ExecutionPlan) -> Vec<String> {
@@ -13,14 +13,10 @@ pub fn layer_table(graph: &TypedGraph, plan: &ExecutionPlan) -> Vec<String> {
             let own: usize = node.params.iter().map(|id| graph.params[id.0].len()).sum();
             (parameters + own, macs + graph.macs(node))
         });
-        let kind = match &step.kind {
-            StepKind::Flatten { .. } => "flatten".to_owned(),
-            kind => kind.to_string(),
-        };
         lines.push(format!(
             "| {} | {} | {} | {} | {} |",
             escape(&step.name),
-            escape(&kind),
+            step.kind,
             graph.shape(step.value),
             grouped(parameters as u64),
             grouped(macs)

@@ -102,20 +102,24 @@ pub(crate) fn run<S: Simd>(
 impl<S: Simd> Problem<'_, S> {
     /// Computes the output rows `rows` of `panel` in image `image`.
     fn task(&self, image: usize, panel: usize, rows: Range<usize>, mut target: Target<'_>, scratch: &mut [f32]) {
-        let Some(window) = self.dims.pool else {
-            let [low, high] = target.blocks.each_mut().map(|block| match block.get_mut(target.origin..) {
-                Some(block) => block,
-                None => &mut [],
-            });
-            return self.sums(image, panel, rows, low, high, target.row_stride);
-        };
-        let (start, _) = window.span(0, rows.start, self.dims.conv_height());
-        let (_, end) = window.span(0, rows.end - 1, self.dims.conv_height());
-        let row_stride = self.dims.conv_width() * BLOCK;
-        let (low, high) = scratch.split_at_mut((end - start) * row_stride);
-        let high = if self.dims.panel_blocks(panel) == 2 { high } else { &mut [] };
-        self.sums(image, panel, start..end, low, high, row_stride);
-        max_pool(self.simd, self.dims, [low, high], start..end, &mut target, rows);
+        let height = rows.len();
+        match self.dims.pool {
+            None => {
+                let [low, high] =
+                    target.blocks.each_mut().map(|block| block.get_mut(target.origin..).unwrap_or_default());
+                self.sums(image, panel, rows, low, high, target.row_stride);
+            }
+            Some(window) => {
+                let (start, _) = window.span(0, rows.start, self.dims.conv_height());
+                let (_, end) = window.span(0, rows.end - 1, self.dims.conv_height());
+                let row_stride = self.dims.conv_width() * BLOCK;
+                let (low, high) = scratch.split_at_mut((end - start) * row_stride);
+                let high = if self.dims.panel_blocks(panel) == 2 { high } else { &mut [] };
+                self.sums(image, panel, start..end, low, high, row_stride);
+                max_pool(self.simd, self.dims, [low, high], start..end, &mut target, rows);
+            }
+        }
+        target.clear_padding_channels(self.dims, panel, height);
     }
 
     /// Computes the rows `rows` of the convolution into the blocks `low` and `high`, which start at the first pixel.

@@ -43,6 +43,20 @@ impl<'a> Target<'a> {
         }
         Self { blocks, origin, row_stride }
     }
+
+    /// Zeroes the channels of `rows` rows that fill up the last block. Their weights are zero, but zero times an infinite input is NaN.
+    pub(super) fn clear_padding_channels(&mut self, dims: ConvDims, panel: usize, rows: usize) {
+        let lanes = dims.output.channels % BLOCK;
+        let last = dims.panel_blocks(panel) - 1;
+        if lanes == 0 || 2 * panel + last + 1 < dims.output.blocks() {
+            return;
+        }
+        for row in 0..rows {
+            let start = self.origin + row * self.row_stride;
+            let pixels = &mut self.blocks[last][start..start + dims.output.width * BLOCK];
+            pixels.chunks_exact_mut(BLOCK).for_each(|pixel| pixel[lanes..].fill(0.0));
+        }
+    }
 }
 
 /// Max-pools the convolution rows `band` of a panel, which `sums` holds without gaps, into the rows `rows` of the output.

@@ -1,0 +1,80 @@
+//! A graph evaluated node by node with naive loops in 64-bit arithmetic: the oracle of `verify`, of the conformance tests
+//! and of the outputs that are recorded with a generated crate.
+
+use vgg_compiler::ir::{Node, Op, Pool, Shape, TypedGraph};
+use vgg_compiler::weights::Weights;
+use vgg_runtime::PoolWindow;
+use vgg_runtime::reference::{self, Nchw, Real};
+
+/// Evaluates `graph` on `batch` images in NCHW order and returns its output. `observer` is shown each node and what it
+/// made, as [N, C, H, W] or [N, features].
+///
+/// # Panics
+///
+/// When `weights` were resolved for another graph, or `input` does not hold `batch` images.
+pub fn evaluate<T: Real>(
+    graph: &TypedGraph,
+    weights: &Weights,
+    batch: usize,
+    input: &[f32],
+    observer: &mut dyn FnMut(&Node, &[T]),
+) -> Vec<T> {
+    assert!(weights.fit(graph), "the weights were resolved for another graph than `{}`", graph.name);
+    assert_eq!(input.len(), batch * graph.input_shape().len(), "the input does not hold {batch} images");
+    let mut values: Vec<Option<Vec<T>>> = vec![None; graph.values.len()];
+    values[graph.input.0] = Some(input.iter().map(|&x| T::from_f64(f64::from(x))).collect());
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let read = node.inputs[0];
+        let x = values[read.0].as_deref().expect("a verified graph is in topological order");
+        let params: Vec<Vec<T>> = node.params.iter().map(|&id| numbers(weights.get(id))).collect();
+        let made = apply(&node.op, x, graph.shape(read), batch, &params);
+        observer(node, &made);
+        values[node.output.0] = Some(made);
+        let read_later = graph.nodes[index + 1..].iter().any(|later| later.inputs.contains(&read));
+        if !read_later {
+            values[read.0] = None;
+        }
+    }
+    values[graph.output.0].take().expect("a verified graph makes its output")
+}
+
+fn apply<T: Real>(op: &Op, x: &[T], shape: Shape, batch: usize, params: &[Vec<T>]) -> Vec<T> {
+    let nchw = || match shape {
+        Shape::Image { channels, height, width } => Nchw { batch, channels, height, width },
+        Shape::Flat { features } => Nchw { batch, channels: features, height: 1, width: 1 },
+    };
+    match op {
+        Op::Conv(conv) => {
+            let attributes = reference::Conv {
+                out_channels: conv.out_channels,
+                kernel: conv.kernel_shape,
+                strides: conv.strides,
+                pads: conv.pads,
+            };
+            reference::conv(x, nchw(), &params[0], &params[1], attributes)
+        }
+        Op::Relu => reference::relu(x),
+        Op::MaxPool(pool) => reference::max_pool(x, nchw(), window(pool)),
+        Op::AveragePool(pool) => reference::average_pool(x, nchw(), window(pool), false),
+        Op::Lrn(lrn) => {
+            let [alpha, beta, bias] = [lrn.alpha, lrn.beta, lrn.bias].map(f64::from);
+            reference::lrn(x, nchw(), reference::Lrn { size: lrn.size, alpha, beta, bias })
+        }
+        Op::BatchNormalization { epsilon } => {
+            let [scale, bias, mean, variance] = [&params[0], &params[1], &params[2], &params[3]];
+            reference::batch_normalization(x, nchw(), scale, bias, mean, variance, f64::from(*epsilon))
+        }
+        Op::Dropout { .. } => x.to_vec(),
+        Op::Flatten => reference::flatten(x, nchw()),
+        Op::Gemm { .. } => reference::gemm(x, &params[0], &params[1]),
+        Op::Softmax => reference::softmax(x, shape.len()),
+    }
+}
+
+fn numbers<T: Real>(bytes: &[u8]) -> Vec<T> {
+    bytes.as_chunks::<4>().0.iter().map(|&bytes| T::from_f64(f64::from(f32::from_le_bytes(bytes)))).collect()
+}
+
+fn window(pool: &Pool) -> PoolWindow {
+    PoolWindow { kernel: pool.kernel_shape, strides: pool.strides, pads: pool.pads, ceil_mode: pool.ceil_mode }
+}
