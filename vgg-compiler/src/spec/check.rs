@@ -166,13 +166,14 @@ fn check_unique_names(layers: &[(&LayerSpec, &LayerNames)], errors: &mut Diagnos
     let mut seen: BTreeMap<&str, &LayerNames> = BTreeMap::new();
     for (layer, names) in layers {
         let span = layer.label.as_ref().map_or(layer.span, |label| label.span);
-        for name in std::iter::once(&names.name).chain(&names.relu) {
-            if let Some(earlier) = seen.insert(name, names) {
-                let owner = if *name == earlier.name { String::new() } else { format!(" by `{}`", earlier.name) };
-                let message = format!("the name `{name}` is taken already{owner}, expected one of its own");
-                errors.push(Diagnostic::new(span, message).with_help("give one of the two another label"));
-            }
+        let own: Vec<&String> = std::iter::once(&names.name).chain(&names.relu).collect();
+        // One mistake a layer: with its name the name of its ReLU is taken as well.
+        if let Some((name, earlier)) = own.iter().find_map(|name| Some((name, seen.get(name.as_str())?))) {
+            let owner = if **name == earlier.name { String::new() } else { format!(" by `{}`", earlier.name) };
+            let message = format!("the name `{name}` is taken already{owner}, expected one of its own");
+            errors.push(Diagnostic::new(span, message).with_help("give one of the two another label"));
         }
+        seen.extend(own.into_iter().map(|name| (name.as_str(), *names)));
     }
 }
 

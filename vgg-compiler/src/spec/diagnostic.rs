@@ -35,42 +35,43 @@ impl Diagnostic {
     }
 }
 
+/// A mistake that `syn` found.
+impl From<syn::Error> for Diagnostic {
+    fn from(error: syn::Error) -> Self {
+        Self::new(error.span(), error.to_string())
+    }
+}
+
 /// The mistakes found so far, in the order in which they were found; at most 64 are kept.
 #[derive(Debug, Clone, Default)]
-pub struct Diagnostics {
-    kept: Vec<Diagnostic>,
-    dropped: usize,
-}
+pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Adds a mistake.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if self.kept.len() < MAX_DIAGNOSTICS {
-            self.kept.push(diagnostic);
-        } else {
-            self.dropped += 1;
+        if !self.is_full() {
+            self.0.push(diagnostic);
         }
     }
 
     /// Adds all mistakes of `other`.
     pub fn append(&mut self, other: Self) {
-        self.dropped += other.dropped;
-        other.kept.into_iter().for_each(|diagnostic| self.push(diagnostic));
+        other.0.into_iter().for_each(|diagnostic| self.push(diagnostic));
     }
 
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.0.is_empty()
     }
 
     /// Whether further mistakes would not be kept.
     pub(crate) fn is_full(&self) -> bool {
-        self.kept.len() >= MAX_DIAGNOSTICS
+        self.0.len() >= MAX_DIAGNOSTICS
     }
 
     /// The mistakes, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.kept.iter()
+        self.0.iter()
     }
 
     /// `value`, or the mistakes when there are any.
@@ -91,7 +92,7 @@ impl Diagnostics {
             };
             syn::Error::new(diagnostic.span, text)
         };
-        let combined = self.kept.iter().map(one).reduce(|mut all, next| {
+        let combined = self.0.iter().map(one).reduce(|mut all, next| {
             all.combine(next);
             all
         });
@@ -105,22 +106,37 @@ impl Diagnostics {
 
     /// All mistakes with their places in `text`, which was read from `file`. The result holds no spans, and may go to another thread.
     pub(crate) fn locate(&self, file: &str, text: &str) -> FileErrors {
-        let mut errors: Vec<_> = self.kept.iter().map(|diagnostic| FileError::new(diagnostic, text)).collect();
+        let place = |span: Span| {
+            // Only the end of the text has no token to point at: its span is the empty one at the very start.
+            let (start, end) = (span.start(), span.end());
+            let at_end = start == end && start.line <= 1 && start.column == 0;
+            if at_end { Place::end_of(text) } else { Place::of(span) }
+        };
+        self.locate_with(file, text, place)
+    }
+
+    /// The same for a text that could not be taken apart into tokens: an empty span at its start means its start.
+    pub(crate) fn locate_in_raw(&self, file: &str, text: &str) -> FileErrors {
+        self.locate_with(file, text, Place::of)
+    }
+
+    fn locate_with(&self, file: &str, text: &str, place: impl Fn(Span) -> Place) -> FileErrors {
+        let mut errors: Vec<_> = self.iter().map(|error| FileError::new(error, place(error.span), text)).collect();
         errors.sort_by_key(|error| (error.line, error.column));
-        FileErrors { file: file.to_owned(), errors, dropped: self.dropped }
+        FileErrors { file: file.to_owned(), errors, truncated: self.is_full() }
     }
 }
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self { kept: vec![diagnostic], dropped: 0 }
+        Self(vec![diagnostic])
     }
 }
 
 impl From<syn::Error> for Diagnostics {
     fn from(error: syn::Error) -> Self {
         let mut all = Self::default();
-        error.into_iter().for_each(|one| all.push(Diagnostic::new(one.span(), one.to_string())));
+        error.into_iter().for_each(|one| all.push(one.into()));
         all
     }
 }
@@ -133,8 +149,8 @@ pub struct FileErrors {
     pub file: String,
     /// The mistakes, in the order of the text.
     pub errors: Vec<FileError>,
-    /// How many further mistakes are not listed.
-    pub dropped: usize,
+    /// Whether reading stopped since there were too many mistakes to list.
+    pub truncated: bool,
 }
 
 /// One mistake in a `.vgg` file.
@@ -156,15 +172,34 @@ pub struct FileError {
     width: usize,
 }
 
+/// Where a mistake stands: line and column from 1, and how many characters of that line it covers.
+struct Place {
+    line: usize,
+    column: usize,
+    width: usize,
+}
+
+impl Place {
+    fn of(span: Span) -> Self {
+        let (start, end) = (span.start(), span.end());
+        let width = if end.line == start.line { end.column.saturating_sub(start.column) } else { 1 };
+        Self { line: start.line.max(1), column: start.column + 1, width }
+    }
+
+    /// Just after the last visible character.
+    fn end_of(text: &str) -> Self {
+        let visible = text.trim_end();
+        let line = visible.lines().count().max(1);
+        let column = visible.lines().next_back().unwrap_or_default().chars().count() + 1;
+        Self { line, column, width: 1 }
+    }
+}
+
 impl FileError {
-    fn new(diagnostic: &Diagnostic, text: &str) -> Self {
-        let (start, end) = (diagnostic.span.start(), diagnostic.span.end());
-        // Only the end of the text has no token to point at: its span is the empty one at the start.
-        let at_end = (start.line, start.column) == (end.line, end.column) && start.line <= 1 && start.column == 0;
-        let (line, column) = if at_end { end_of(text) } else { (start.line, start.column + 1) };
-        let source: Vec<char> = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().chars().collect();
+    fn new(diagnostic: &Diagnostic, place: Place, text: &str) -> Self {
+        let Place { line, column, width } = place;
+        let source: Vec<char> = text.lines().nth(line - 1).unwrap_or_default().chars().collect();
         let before = (column - 1).min(source.len());
-        let width = if !at_end && end.line == start.line { end.column.saturating_sub(start.column) } else { 1 };
         let skipped = if source.len() > MAX_EXCERPT { before.saturating_sub(MAX_EXCERPT / 2) } else { 0 };
         let indent = before - skipped;
         let excerpt = source.iter().skip(skipped).take(MAX_EXCERPT).map(|&c| printable(c)).collect();
@@ -175,17 +210,9 @@ impl FileError {
             help: diagnostic.help.clone(),
             excerpt,
             indent,
-            width: width.clamp(1, (MAX_EXCERPT - indent.min(MAX_EXCERPT - 1)).max(1)),
+            width: width.clamp(1, MAX_EXCERPT.saturating_sub(indent).max(1)),
         }
     }
-}
-
-/// Line and column just after the last visible character.
-fn end_of(text: &str) -> (usize, usize) {
-    let visible = text.trim_end();
-    let line = visible.lines().count().max(1);
-    let column = visible.lines().next_back().unwrap_or_default().chars().count() + 1;
-    (line, column)
 }
 
 /// A source text may hold terminal control sequences; they are not passed on.
@@ -213,8 +240,8 @@ impl fmt::Display for FileErrors {
                 write!(f, "\nhelp: {help}")?;
             }
         }
-        if self.dropped > 0 {
-            write!(f, "\nerror: {}: {} more mistakes are not shown", self.file, self.dropped)?;
+        if self.truncated {
+            write!(f, "\nerror: {}: stopped after {MAX_DIAGNOSTICS} mistakes", self.file)?;
         }
         Ok(())
     }

@@ -1,7 +1,15 @@
 //! What was asked for: a network as somebody wrote it down, each part with the place where it stands.
 //!
-//! [`ModelSpec`] is the parsed declaration. It is produced by the parser of the `vgg!` notation, checked as a whole (every
-//! mistake is reported, not only the first), and lowered to [`crate::ir::Graph`].
+//! [`ModelSpec`] is the parsed declaration. It is produced by the parser of the `vgg!` notation ([`parse`]), checked as a whole
+//! ([`check`]: every mistake is reported, not only the first), and lowered to [`crate::ir::Graph`]. [`print`](mod@print) writes
+//! it back, [`names`] and [`shape`] say what every layer is called and what arrives at it, and [`variants`] has the nine
+//! built-in networks.
+
+// What is read here comes from anyone.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::indexing_slicing)
+)]
 
 use std::fmt;
 
@@ -12,6 +20,7 @@ pub mod diagnostic;
 pub mod limits;
 pub mod names;
 pub mod parse;
+pub mod print;
 pub mod shape;
 mod suggest;
 #[cfg(test)]

@@ -41,6 +41,24 @@ pub fn layer_names(spec: &ModelSpec) -> Vec<Vec<LayerNames>> {
     all
 }
 
+/// The stem of the files of a network: its name in snake case, `vgg16` for `Vgg16` and `vgg_a_lrn` for `VggALrn`.
+pub fn file_stem(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let mut stem = String::with_capacity(name.len() + 4);
+    for (index, &c) in chars.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|before| chars.get(before));
+        let after = chars.get(index + 1);
+        // A capital begins a word after a small letter or digit, and before a small letter.
+        let begins = c.is_uppercase()
+            && before.is_some_and(|&b| b != '_' && (!b.is_uppercase() || after.is_some_and(|a| a.is_lowercase())));
+        if begins {
+            stem.push('_');
+        }
+        stem.extend(c.to_lowercase());
+    }
+    stem
+}
+
 /// What the names so far say about the next one.
 struct Namer {
     /// Layers still to come that belong to `features`.

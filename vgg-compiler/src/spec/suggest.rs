@@ -1,7 +1,7 @@
 //! Suggestions for misspelt words.
 
 /// The candidate that `word` was most likely meant to be: it differs by at most a third of its letters (at least one edit is
-/// always allowed; exchanging two neighbours is one edit). The first of several equally near ones.
+/// always allowed; exchanging two neighbours is one edit), or begins with `word`. The first of several equally near ones.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance is quadratic in the lengths, and no word of the notation is long.
     if word.len() > 32 {
@@ -12,7 +12,9 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     candidates
         .into_iter()
         .map(|candidate| (strsim::osa_distance(&word, candidate), candidate))
-        .filter(|&(distance, candidate)| distance <= allowed(candidate))
+        .filter(|&(distance, candidate)| {
+            distance <= allowed(candidate) || (word.len() >= 3 && candidate.starts_with(&word))
+        })
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
 }

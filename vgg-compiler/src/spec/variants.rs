@@ -49,7 +49,7 @@ impl Variant {
     ///
     /// The mistakes of the built-in text, which has none.
     pub fn spec(&self) -> Result<ModelSpec, FileErrors> {
-        let missing = || FileErrors { file: VARIANTS_FILE.to_owned(), errors: Vec::new(), dropped: 1 };
+        let missing = || FileErrors { file: VARIANTS_FILE.to_owned(), errors: Vec::new(), truncated: false };
         let models = parse_models(VARIANTS_FILE, VARIANTS_TEXT)?;
         models.into_iter().find(|model| model.name.value == self.type_name).ok_or_else(missing)
     }

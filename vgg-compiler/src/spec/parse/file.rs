@@ -7,7 +7,7 @@ use syn::{Ident, Token};
 use super::super::ModelSpec;
 use super::super::check;
 use super::super::diagnostic::{Diagnostic, Diagnostics, FileErrors};
-use super::{Context, Parsed, braces, found, models, only_model, read, skip_while};
+use super::{Context, Parsed, braces, checked, found, models, only_model, read, skip_while};
 
 /// Longest text, in bytes. The largest network that fits the limits is far shorter.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -19,21 +19,8 @@ pub const MAX_TEXT: usize = 1 << 20;
 /// Every mistake that was found, each with its line and column. No text makes it panic.
 pub fn parse_file(file: &str, text: &str) -> Result<ModelSpec, FileErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let checked = || -> Result<ModelSpec, Diagnostics> {
-        let (parsed, mut errors) = read(tokens(text)?, bare_or_wrapped)?;
-        match parsed {
-            Some(Parsed { spec, complete }) => {
-                if errors.is_empty() {
-                    errors = check::check(&spec);
-                } else if complete {
-                    errors.append(check::check_structure(&spec));
-                }
-                errors.into_result(spec)
-            }
-            None => Err(errors),
-        }
-    };
-    checked().map_err(|errors| errors.locate(file, text))
+    let result = read(tokens(file, text)?, bare_or_wrapped).and_then(|(parsed, errors)| checked(parsed, errors));
+    result.map_err(|errors| errors.locate(file, text))
 }
 
 /// Reads a file of any number of declarations, such as the built-in one, and checks each.
@@ -43,8 +30,9 @@ pub fn parse_file(file: &str, text: &str) -> Result<ModelSpec, FileErrors> {
 /// Every mistake that was found, each with its line and column.
 pub fn parse_models(file: &str, text: &str) -> Result<Vec<ModelSpec>, FileErrors> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let tokens = tokens(file, text)?;
     let checked = || -> Result<Vec<ModelSpec>, Diagnostics> {
-        let (parsed, mut errors) = read(tokens(text)?, models)?;
+        let (parsed, mut errors) = read(tokens, models)?;
         let specs: Vec<_> = parsed.into_iter().map(|parsed| parsed.spec).collect();
         if errors.is_empty() {
             specs.iter().for_each(|spec| errors.append(check::check(spec)));
@@ -54,15 +42,23 @@ pub fn parse_models(file: &str, text: &str) -> Result<Vec<ModelSpec>, FileErrors
     checked().map_err(|errors| errors.locate(file, text))
 }
 
-fn tokens(text: &str) -> Result<TokenStream, Diagnostic> {
-    if text.len() > MAX_TEXT {
+/// The tokens of a text of bearable length.
+fn tokens(file: &str, text: &str) -> Result<TokenStream, FileErrors> {
+    let error = if text.len() > MAX_TEXT {
         let message = format!("the file has {} bytes, expected at most {MAX_TEXT}", text.len());
-        return Err(Diagnostic::new(Span::call_site(), message));
-    }
-    text.parse::<TokenStream>().map_err(|error| {
-        Diagnostic::new(error.span(), "expected words, numbers and matching brackets, found something else")
-            .with_help("look here for a bracket without its partner, a stray quote or a character that has no meaning")
-    })
+        Diagnostic::new(Span::call_site(), message)
+    } else {
+        match text.parse::<TokenStream>() {
+            Ok(tokens) => return Ok(tokens),
+            Err(error) => {
+                Diagnostic::new(error.span(), "expected words, numbers and matching brackets, found something else")
+                    .with_help(
+                        "look here for a bracket without its partner, a stray quote or a character that has no meaning",
+                    )
+            }
+        }
+    };
+    Err(Diagnostics::from(error).locate_in_raw(file, text))
 }
 
 /// One declaration, or one in `vgg! { .. }`.
@@ -79,6 +75,7 @@ fn bare_or_wrapped(input: ParseStream<'_>, context: &mut Context) -> Option<Pars
         return None;
     };
     let parsed = only_model(&content, context);
+    let _ = input.parse::<Token![;]>();
     if !input.is_empty() {
         let message = format!("expected the end after `vgg! {{ .. }}`, found {}", found(input));
         context.errors.push(Diagnostic::new(input.span(), message));

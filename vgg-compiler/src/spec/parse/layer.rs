@@ -40,8 +40,8 @@ pub(super) fn layer(input: ParseStream<'_>, context: &mut Context) -> Result<Ent
     };
     let head = head(input)?;
     let count = match head.keyword.word {
-        "conv" => Some(count(input, &head.text, "filters", limits::FILTERS)?),
-        "fc" => Some(count(input, &head.text, "units", limits::UNITS)?),
+        "conv" => Some(count(input, &head.text, "filters", limits::FILTERS, context)?),
+        "fc" => Some(count(input, &head.text, "units", limits::UNITS, context)?),
         _ => None,
     };
     let given = match parentheses(input) {
@@ -55,12 +55,6 @@ pub(super) fn layer(input: ParseStream<'_>, context: &mut Context) -> Result<Ent
     }
     let kind = kind(&head, count.unwrap_or(1), &given);
     Ok(Entry { layer: LayerSpec { label, kind, span: head.span }, default_relu })
-}
-
-impl From<syn::Error> for Diagnostic {
-    fn from(error: syn::Error) -> Self {
-        Self::new(error.span(), error.to_string())
-    }
 }
 
 /// A name that somebody gave to a network or a layer. Whether it is a good one is checked later.
@@ -105,6 +99,7 @@ fn unknown(text: &str, span: Span) -> Diagnostic {
         ("flatten", "the first `fc` flattens by itself"),
         ("batchnorm", "batch normalisation is written `bn`"),
         ("linear", "a fully connected layer without relu is written `fc-10(linear)`"),
+        ("dense", "a fully connected layer is written `fc-4096`"),
         ("pool", "write `maxpool` or `avgpool`"),
     ];
     if let Some((_, help)) = ELSEWHERE.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)) {
@@ -118,24 +113,34 @@ fn unknown(text: &str, span: Span) -> Diagnostic {
         Some("conv") if !kernel.is_empty() && number::kernel(kernel, span).is_some() => {
             format!("unknown layer `{text}`; did you mean `conv{kernel}`?")
         }
+        Some("fc") if !kernel.is_empty() => format!("unknown layer `{text}`; did you mean `fc-{kernel}`?"),
+        Some(word @ ("maxpool" | "avgpool")) if !kernel.is_empty() => {
+            format!("unknown layer `{text}`; did you mean `{word}({kernel})`?")
+        }
         Some(word) if word != letters => format!("unknown layer `{text}`; did you mean `{word}`?"),
         _ => format!("unknown layer `{text}`"),
     };
     Diagnostic::new(span, message).with_help(help)
 }
 
-/// The number after the `-` of `conv3-64` and `fc-4096`.
-fn count(input: ParseStream<'_>, after: &str, what: &str, range: limits::IntegerRange) -> Result<usize, Diagnostic> {
+/// The number after the `-` of `conv3-64` and `fc-4096`. A number out of range is reported in `context`, since the layer is known.
+fn count(
+    input: ParseStream<'_>,
+    after: &str,
+    what: &str,
+    range: limits::IntegerRange,
+    context: &mut Context,
+) -> Result<usize, Diagnostic> {
     let span = input.span();
     if input.parse::<Token![-]>().is_err() {
         let message = format!("expected `-` and the number of {what} after `{after}`, found {}", found(input));
         return Err(Diagnostic::new(span, message).with_help(format!("write it like `{after}-64`")));
     }
     let Spanned { value, span } = number::integer(input, &format!("the number of {what} after `{after}-`"))?;
-    match range.refuse(value) {
-        None => Ok(value),
-        Some(message) => Err(Diagnostic::new(span, message)),
+    if let Some(message) = range.refuse(value) {
+        context.errors.push(Diagnostic::new(span, message));
     }
+    Ok(value)
 }
 
 /// Fills in the defaults of the papers.

@@ -1,5 +1,15 @@
 //! The parser of the `vgg!` notation, for tokens (the macro) and text (`.vgg` files) alike.
 //!
+//! ```text
+//! network    = doc* visibility name ( ":" input "{" row ( ";" row )* ";"? "}" | "=" built-in ) ";"?
+//! input      = channels "x" height "x" width
+//! row        = entry ( "," entry )* ","?
+//! entry      = ( label ":" )? layer ( "(" modifier ( "," modifier )* ","? ")" )?
+//! layer      = "conv" extent "-" filters | "bn" | "lrn" | "maxpool" | "avgpool" | "fc" "-" units | "dropout" | "softmax"
+//! modifier   = word | word number | word extent | number | extent
+//! extent     = number | height "x" width
+//! ```
+//!
 //! It recovers: after a mistake it goes on with the next modifier, layer or row, so that several mistakes are reported at once.
 //! Values are checked against [`super::limits`] here, where their spans are known; a whole declaration is checked by
 //! [`super::check`].
@@ -68,7 +78,13 @@ impl Parse for ModelFile {
 ///
 /// Every mistake that was found, each with its span.
 pub fn parse_tokens(tokens: TokenStream) -> Result<ModelSpec, Diagnostics> {
-    let (parsed, mut errors) = read(tokens, only_model)?;
+    let (parsed, errors) = read(tokens, only_model)?;
+    checked(parsed, errors)
+}
+
+/// Checks a declaration as far as the mistakes found so far allow: shapes would follow from them, the order of known layers
+/// does not.
+fn checked(parsed: Option<Parsed>, mut errors: Diagnostics) -> Result<ModelSpec, Diagnostics> {
     let Some(Parsed { spec, complete }) = parsed else {
         return Err(errors);
     };

@@ -6,6 +6,7 @@ use syn::{Ident, LitStr, Token, Visibility, token};
 
 use super::super::diagnostic::Diagnostic;
 use super::super::limits::{self, IntegerRange};
+use super::super::suggest::enumerate;
 use super::super::{InputSpec, LayerKind, ModelSpec, Spanned, variants};
 use super::layer::{Entry, layer, name};
 use super::{Context, Parsed, braces, found, number, skip_while};
@@ -180,12 +181,14 @@ fn built_in(
     visibility: Visibility,
     name: Spanned<String>,
 ) -> Result<Parsed, Diagnostic> {
-    const HELP: &str =
-        "write `Name = vgg-d;` with one of vgg-f, vgg-m, vgg-s, vgg-a, vgg-a-lrn, vgg-b, vgg-c, vgg-d, vgg-e";
+    let help = || {
+        let names = enumerate(variants::VARIANTS.iter().map(|variant| variant.name));
+        format!("write `Name = vgg-d;`; the built-in networks are {names}")
+    };
     let span = input.span();
     if !input.peek(Ident) {
         let message = format!("expected a built-in network after `=`, found {}", found(input));
-        return Err(Diagnostic::new(span, message).with_help(HELP));
+        return Err(Diagnostic::new(span, message).with_help(help()));
     }
     let mut text = String::new();
     while !input.is_empty() && !input.peek(Token![;]) && text.len() < 64 {
@@ -195,7 +198,7 @@ fn built_in(
     let Some(variant) = variants::variant(&text) else {
         let known = variants::suggest(&text).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         let message = format!("unknown network {}{known}", super::quoted(&text));
-        return Err(Diagnostic::new(span, message).with_help(HELP));
+        return Err(Diagnostic::new(span, message).with_help(help()));
     };
     let mut spec = variant.spec().map_err(|_| Diagnostic::new(span, format!("`{text}` is not available")))?;
     spec.docs = if docs.is_empty() { spec.docs } else { docs };

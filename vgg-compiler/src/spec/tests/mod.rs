@@ -1,5 +1,11 @@
 //! Tests of the notation: the variants against published figures, broken declarations, the printer, mutated texts.
 
+mod broken;
+mod mutated;
+mod names;
+mod print;
+mod random;
+mod shape;
 mod variants;
 
 use super::ModelSpec;
