@@ -178,8 +178,10 @@ fn target(out: &Path, force: bool) -> Result<PathBuf, Error> {
     let target = target.map_err(|error| Error::writing(out, &error))?;
     let shown = out.display();
     if target.file_name().is_none() || std::env::current_dir().is_ok_and(|current| same_file(&current, &target)) {
-        return Err(Error::usage(format!("{shown}: the directory is replaced as a whole, expected another than the current one"))
-            .with_help("give the name of a new directory"));
+        return Err(Error::usage(format!(
+            "{shown}: the directory is replaced as a whole, expected another than the current one"
+        ))
+        .with_help("give the name of a new directory"));
     }
     let entries = match fs::read_dir(&target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(target),

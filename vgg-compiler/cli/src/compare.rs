@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_must_be_so_on_both_sides() {
-        assert_eq!(Difference::between(&[f32::NAN, f32::INFINITY, 1.0], &[f32::NAN, f32::INFINITY, 1.0]), Difference::NONE);
+        assert_eq!(
+            Difference::between(&[f32::NAN, f32::INFINITY, 1.0], &[f32::NAN, f32::INFINITY, 1.0]),
+            Difference::NONE
+        );
         for (a, e) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::INFINITY, 1.0), (f32::INFINITY, f32::NEG_INFINITY)] {
             assert_eq!(Difference::between(&[a, 5.0], &[e, 5.0]).normwise, f64::INFINITY, "{a} {e}");
         }

@@ -8,7 +8,7 @@ use vgg_compiler::CompileError;
 use vgg_compiler::onnx::ExportError;
 use vgg_compiler::plan::PlanError;
 use vgg_compiler::rust::EmitError;
-use vgg_compiler::spec::FileErrors;
+use vgg_compiler::spec::diagnostic::FileErrors;
 use vgg_compiler::weights::WeightsError;
 use vgg_runtime as rt;
 
@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn every_problem_has_its_lines() {
-        let problem = |message: &str, help: Option<&str>| Problem { message: message.into(), help: help.map(Into::into) };
+        let problem =
+            |message: &str, help: Option<&str>| Problem { message: message.into(), help: help.map(Into::into) };
         let error = Error::all(Status::Refused, vec![problem("a is wrong", Some("mend it")), problem("b too", None)]);
         assert_eq!(error.to_string(), "error: a is wrong\nhelp: mend it\nerror: b too");
         assert_eq!(error.with_help("x").to_string().lines().last(), Some("help: x"));

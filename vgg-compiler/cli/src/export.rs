@@ -108,7 +108,8 @@ pub fn export(
     for path in std::iter::once(output).chain(weights_path.as_deref()) {
         refuse_input(path, model, source)?;
     }
-    let Compiled { graph, .. } = model.compile(&CompileOptions { logits: options.logits, ..CompileOptions::default() })?;
+    let Compiled { graph, .. } =
+        model.compile(&CompileOptions { logits: options.logits, ..CompileOptions::default() })?;
     let weights = load_weights(source, &graph, progress)?;
 
     let writing = |error| Error::writing(output, &error);
@@ -118,7 +119,8 @@ pub fn export(
         let total = weights.total_bytes();
         let stage = progress.stage(format!("writing {name}"), total, Unit::Bytes);
         let path = staging.path().join(name);
-        canonical::write(&path, &graph, &weights, &mut |done| stage.at(done)).map_err(|error| weights_error(error, output))?;
+        canonical::write(&path, &graph, &weights, &mut |done| stage.at(done))
+            .map_err(|error| weights_error(error, output))?;
     }
     let onnx_options = ExportOptions {
         opset: options.opset,
@@ -158,7 +160,9 @@ pub(crate) fn weights_error(error: WeightsError, target: &Path) -> Error {
 pub(crate) fn export_error(error: ExportError, target: &Path) -> Error {
     match error {
         ExportError::Io { source, .. } => Error::writing(target, &source),
-        error @ ExportError::TooLarge { .. } => Error::from(error).with_help("keep the weights in a file of their own: --external"),
+        error @ ExportError::TooLarge { .. } => {
+            Error::from(error).with_help("keep the weights in a file of their own: --external")
+        }
         error => error.into(),
     }
 }
@@ -180,8 +184,11 @@ pub(crate) fn refuse_input(path: &Path, model: &Model, source: &WeightsSource) -
     };
     for (input, what) in [(model.path(), "model"), (weights, "weights")] {
         if input.is_some_and(|input| same_file(input, path)) {
-            return Err(Error::usage(format!("{}: the result would overwrite the {what} it is made of", path.display()))
-                .with_help("choose another name for the result"));
+            return Err(Error::usage(format!(
+                "{}: the result would overwrite the {what} it is made of",
+                path.display()
+            ))
+            .with_help("choose another name for the result"));
         }
     }
     Ok(())

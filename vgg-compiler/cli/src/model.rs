@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use vgg_compiler::spec::{self, ModelSpec, variants};
+use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
+use vgg_compiler::spec::{ModelSpec, variants};
 use vgg_compiler::weights::{Weights, WeightsSource};
 use vgg_compiler::{CompileOptions, Compiled, compile, ir::TypedGraph, rust};
 
@@ -62,7 +63,7 @@ impl Model {
 
     fn read(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
-        let spec = spec::parse_file(&name, &read_text(path)?)?;
+        let spec = parse_file(&name, &read_text(path)?)?;
         Ok(Self { spec, origin: Origin::File(path.to_owned()) })
     }
 
@@ -121,7 +122,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
             .with_help("name the file in it"));
     }
     let mut bytes = Vec::new();
-    let limit = spec::MAX_TEXT as u64 + 1;
+    let limit = MAX_TEXT as u64 + 1;
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(reading)?;
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();

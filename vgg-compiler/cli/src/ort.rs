@@ -198,7 +198,8 @@ fn version_in(library: &Path, build: &str) -> String {
     let resolved = fs::canonicalize(library).unwrap_or_else(|_| library.to_owned());
     let name = resolved.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = name.trim_end_matches(".dylib");
-    let is_version = |text: &&str| text.split('.').count() == 3 && text.split('.').all(|part| part.parse::<u32>().is_ok());
+    let is_version =
+        |text: &&str| text.split('.').count() == 3 && text.split('.').all(|part| part.parse::<u32>().is_ok());
     let of_name = ["libonnxruntime.so.", "libonnxruntime."].into_iter().find_map(|prefix| name.strip_prefix(prefix));
     let branch = build.split("git-branch=").nth(1).and_then(|rest| rest.split(',').next());
     let of_branch = branch.map(|branch| branch.trim_start_matches("rel-"));
@@ -289,7 +290,8 @@ mod tests {
         let below = root.path().join("a/b");
         fs::create_dir_all(&capi).unwrap();
         fs::create_dir_all(&below).unwrap();
-        for name in ["libonnxruntime.so.1.32.0", "libonnxruntime_providers_shared.so", "onnxruntime_pybind11_state.so"] {
+        for name in ["libonnxruntime.so.1.32.0", "libonnxruntime_providers_shared.so", "onnxruntime_pybind11_state.so"]
+        {
             fs::write(capi.join(name), "").unwrap();
         }
         assert_eq!(find(None, &below).unwrap(), capi.join("libonnxruntime.so.1.32.0"));
@@ -298,7 +300,9 @@ mod tests {
 
     #[test]
     fn what_is_no_library_is_refused() {
-        for (path, reason) in [("no/such/libonnxruntime.so", "there is no such file"), (env!("CARGO_MANIFEST_PATH"), "cannot load")] {
+        for (path, reason) in
+            [("no/such/libonnxruntime.so", "there is no such file"), (env!("CARGO_MANIFEST_PATH"), "cannot load")]
+        {
             let error = initialise(path.into()).err().unwrap().to_string();
             assert!(error.starts_with(path) && error.contains(reason), "{error}");
         }
@@ -309,7 +313,10 @@ mod tests {
         let version = |library: &str, build: &str| version_in(Path::new(library), build);
         assert_eq!(version("a/libonnxruntime.so.1.32.0", ""), "1.32.0");
         assert_eq!(version("a/libonnxruntime.1.22.1.dylib", ""), "1.22.1");
-        assert_eq!(version("a/libonnxruntime.so", "ORT Build Info: git-branch=rel-1.19.0, git-commit-id=26250ae"), "1.19.0");
+        assert_eq!(
+            version("a/libonnxruntime.so", "ORT Build Info: git-branch=rel-1.19.0, git-commit-id=26250ae"),
+            "1.19.0"
+        );
         assert_eq!(version("a/onnxruntime.dll", "git-branch=HEAD, x"), "unknown");
     }
 }

@@ -133,8 +133,7 @@ pub fn run(
     // The session has its own, packed.
     drop(weights);
     let tap = |&id: &ValueId| Tap { name: graph.values[id.0].name.clone(), shape: graph.shape(id), values: Vec::new() };
-    let mut outputs =
-        Outputs { shape: graph.output_shape(), values: Vec::new(), taps: taps.iter().map(tap).collect() };
+    let mut outputs = Outputs { shape: graph.output_shape(), values: Vec::new(), taps: taps.iter().map(tap).collect() };
     outputs.values.resize(images.count * outputs.shape.len(), 0.0);
     let stage = progress.stage("running", images.count as u64, Unit::Items);
     let inputs = images.values.chunks_exact(session.input_len());
@@ -188,12 +187,15 @@ fn resolve(graph: &TypedGraph, names: &[String]) -> Result<Vec<ValueId>, Error> 
     let mut values = Vec::new();
     for name in names {
         let Some(node) = graph.nodes.iter().find(|node| &node.name == name) else {
-            let error = Error::usage(format!("--tap: the network `{}` computes no layer `{name}` at inference", graph.name));
+            let error =
+                Error::usage(format!("--tap: the network `{}` computes no layer `{name}` at inference", graph.name));
             let layers = graph.nodes.iter().map(|node| node.name.as_str());
             let nearest = layers.min_by_key(|layer| strsim::osa_distance(layer, name));
             let close = nearest.filter(|layer| strsim::osa_distance(layer, name) <= name.len().max(4) / 2);
             return Err(match close {
-                Some(layer) => error.with_help(format!("did you mean `{layer}`? `vgg show MODEL --json` lists all layers")),
+                Some(layer) => {
+                    error.with_help(format!("did you mean `{layer}`? `vgg show MODEL --json` lists all layers"))
+                }
                 None => error.with_help("`vgg show MODEL --json` lists all layers"),
             });
         };

@@ -21,7 +21,9 @@ use crate::table::{Align, Table, bytes};
 /// (its shape), "parameters", "macs", "step" (the step that computes it); "steps", each with "name", "layers", "computes",
 /// "algorithm" (null but for convolutions), "output", "parameters", "macs".
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  vgg show vgg-d\n  vgg show my-network.vgg --json\n  vgg show vgg-d --vgg > my-network.vgg")]
+#[command(
+    after_help = "Examples:\n  vgg show vgg-d\n  vgg show my-network.vgg --json\n  vgg show vgg-d --vgg > my-network.vgg"
+)]
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg file
     model: OsString,

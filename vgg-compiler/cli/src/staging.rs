@@ -75,8 +75,7 @@ impl Staging {
     /// When a directory cannot be made.
     pub fn with_parents(target: &Path) -> io::Result<Self> {
         let missing = |ancestor: &&Path| !ancestor.as_os_str().is_empty() && !ancestor.exists();
-        let mut parents: Vec<PathBuf> =
-            target.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect();
+        let mut parents: Vec<PathBuf> = target.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect();
         parents.reverse();
         match fs::create_dir_all(parent(target)).and_then(|()| Self::beside(target)) {
             Ok(mut staging) => {

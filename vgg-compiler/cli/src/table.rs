@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn sizes_have_decimal_units() {
-        for (count, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (553_430_176, "553.4 MB"), (1 << 30, "1.07 GB")] {
+        for (count, text) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (553_430_176, "553.4 MB"), (1 << 30, "1.07 GB")]
+        {
             assert_eq!(bytes(count), text);
         }
     }

@@ -137,7 +137,8 @@ impl Report {
         // The first that fails is the cause; those behind it compute with its result.
         if let Some(layer) = self.layers.iter().find(failed) {
             let more = self.layers.iter().filter(failed).count() - 1;
-            let mut problem = exceeds(format!("layer `{}`", layer.name), layer.worst.normwise, "the normwise", layer.bound);
+            let mut problem =
+                exceeds(format!("layer `{}`", layer.name), layer.worst.normwise, "the normwise", layer.bound);
             if more > 0 {
                 problem.message += &format!(", and that of {more} more layers is too large");
             }
@@ -150,7 +151,9 @@ impl Report {
         if let Some(generated) = self.generated.as_ref().filter(|generated| !generated.pass()) {
             let what = format!("{}", generated.path.display());
             let mut problem = exceeds(what, generated.difference.normwise, "the normwise", generated.bound);
-            problem.help = Some("was the crate built with the weights that were given here? build it again with `vgg build`".into());
+            problem.help = Some(
+                "was the crate built with the weights that were given here? build it again with `vgg build`".into(),
+            );
             problems.push(problem);
         }
         Error::all(Status::Comparison, problems)
@@ -297,7 +300,9 @@ mod tests {
     fn a_crate_of_another_network_is_refused_and_a_different_result_fails() {
         let mut report = report(0.0);
         let mut compare = |dims: &[usize], values: &[f32]| {
-            report.compare_generated(Path::new("x"), &(dims.to_vec(), values.to_vec()), &[2], &[1.0; 6]).map(|()| report.pass())
+            report
+                .compare_generated(Path::new("x"), &(dims.to_vec(), values.to_vec()), &[2], &[1.0; 6])
+                .map(|()| report.pass())
         };
         assert_eq!(compare(&[3, 2], &[1.0; 6]), Ok(true));
         assert_eq!(compare(&[3, 2], &[1.0, 1.0, 1.0, 1.0, 1.0, 1.1]), Ok(false));
