@@ -9,9 +9,10 @@ const CHUNK: usize = 4 << 20;
 
 /// Writes a file at `path` through `fill`, in place of the file that may be there.
 ///
-/// The bytes go to a temporary file in the same directory, which is synchronised with the disk and then renamed. Whatever
-/// fails, an older file at `path` stays as it was and the temporary one is removed; a reader never sees half a file, and
-/// `path` may be a file from which the content was read. Something else than a regular file at `path` is an error.
+/// The bytes go to a temporary file in the same directory, which is synchronised with the disk and then renamed.
+/// Whatever fails, an older file at `path` stays as it was and the temporary one is removed; a reader never sees half a
+/// file, and `path` may be a file from which the content was read. Something else than a regular file at `path` is an
+/// error.
 pub fn write(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is something else than a regular file"));

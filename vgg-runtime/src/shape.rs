@@ -34,13 +34,13 @@ impl<D: Copy + Send + Sync> Layer<D> for D {
 /// Declares zero-sized layers with constant dimensions (`NAME::DIMS`), checked at compile time.
 ///
 /// ```
-/// use vgg_runtime::{Layer, SoftmaxDims, layer};
+/// use vgg_runtime::{SoftmaxDims, layer};
 ///
 /// layer!(
 ///     /// The head of the network.
 ///     Prob: SoftmaxDims = SoftmaxDims { features: 1000, batch: 1 }
 /// );
-/// assert_eq!(Prob.dims().features, 1000);
+/// assert_eq!(Prob::DIMS.features, 1000);
 /// ```
 #[macro_export]
 macro_rules! layer {

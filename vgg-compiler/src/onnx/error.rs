@@ -52,7 +52,7 @@ pub enum ExportError {
 }
 
 impl ExportError {
-    /// What to do about it.
+    /// What to do about it, unless the message says all.
     pub fn help(&self) -> Option<&'static str> {
         Some(match self {
             Self::Opset { .. } => "leave the opset out for 17, which every current runtime reads; 13 is for older ones",

@@ -10,8 +10,8 @@ use crate::atomic;
 use crate::ir::TypedGraph;
 use crate::weights::{Header, Weights};
 
-/// The bytes of the model of `graph`, with gaps where the weights belong. There are none when the options name an external
-/// weights file; `header` is that of the canonical weights file of `graph`.
+/// The bytes of the model of `graph`, with gaps where the weights belong. There are none when the options name an
+/// external weights file; `header` is that of the canonical weights file of `graph`.
 pub fn pieces(graph: &TypedGraph, header: &Header, options: &ExportOptions) -> Result<Vec<Piece>, ExportError> {
     let message = model(graph, header, options)?;
     let lens: Vec<usize> = match options.external {
@@ -44,10 +44,11 @@ pub fn graph_bytes(graph: &TypedGraph, header: &Header, options: &ExportOptions)
     Ok(all)
 }
 
-/// Writes the model of `graph` with `weights` at `path`, whole or not at all. `progress` is told the bytes written so far.
+/// Writes the model of `graph` with `weights` at `path`, whole or not at all. `progress` is told the bytes written so
+/// far.
 ///
-/// With an external weights file only the model is written: that file is [`crate::weights::canonical::write`]'s, and should
-/// be written first.
+/// With an external weights file only the model is written: that file is [`crate::weights::canonical::write`]'s, and
+/// should be written first.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
-//! The protobuf messages of ONNX: the fields that this compiler reads or writes, under their official numbers. Others are
-//! passed over when a file is read.
+//! The protobuf messages of ONNX: the fields that this compiler reads or writes, under their official numbers. Others
+//! are passed over when a file is read.
 //!
 //! Singular fields are options, so that what a file leaves out can be told from what it sets to zero.
 //!

@@ -1,7 +1,7 @@
 //! ONNX files.
 //!
-//! [`write_model`] makes a message of a graph, lays it out as [`Piece`]s between which the weights stand, and writes these
-//! one after the other: the weights are never copied. The messages are [`messages`].
+//! [`write_model`] makes a message of a graph, lays it out as [`Piece`]s between which the weights stand, and writes
+//! these one after the other: the weights are never copied. The messages are [`messages`].
 //!
 //! Source: <https://onnx.ai/onnx/repo-docs/IR.html>.
 

@@ -10,7 +10,7 @@ use super::messages::{
     NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
     ValueInfoProto,
 };
-use super::options::{Batch, ExportOptions, Outputs, check_external, ir_version};
+use super::options::{Batch, ExportOptions, Outputs, ir_version};
 use crate::ir::{Node, Op, ParamId, Pool, TypedGraph, ValueId};
 use crate::weights::Header;
 
@@ -63,6 +63,15 @@ fn batch(batch: Batch) -> Result<DimensionValue, ExportError> {
             _ => Err(ExportError::Batch { arrived: images }),
         },
     }
+}
+
+/// Whether `name` names a file beside the model, on every system.
+fn check_external(name: &str) -> Result<(), ExportError> {
+    let plain = !name.is_empty()
+        && name != "."
+        && name != ".."
+        && !name.chars().any(|c| matches!(c, '/' | '\\' | ':') || c.is_control());
+    if plain { Ok(()) } else { Err(ExportError::External { name: name.escape_debug().to_string() }) }
 }
 
 /// The metadata, sorted by key: the compiler's own with the caller's in its place.
@@ -222,4 +231,19 @@ fn list(name: &str, values: &[usize]) -> AttributeProto {
 
 fn ints(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&value| value as i64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_are_beside_the_model() {
+        for name in ["", ".", "..", "a/b", "/a", "..\\a", "c:a", "a\0b"] {
+            assert!(check_external(name).is_err(), "{name:?}");
+        }
+        for name in ["a.safetensors", "..a", "ü b"] {
+            assert!(check_external(name).is_ok(), "{name:?}");
+        }
+    }
 }

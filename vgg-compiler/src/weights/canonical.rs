@@ -7,9 +7,9 @@
 //! data              the tensors in the order of their keys, without gaps
 //! ```
 //!
-//! The JSON is what the `safetensors` crate writes, so that every reader of the format takes the file. Because the header
-//! is known in advance, generated code compares it byte for byte and reads tensors at constant offsets, and an ONNX model
-//! may point into the file.
+//! The JSON is what the `safetensors` crate writes, so that every reader of the format takes the file. Because the
+//! header is known in advance, generated code compares it byte for byte and reads tensors at constant offsets, and an
+//! ONNX model may point into the file.
 //!
 //! Source: <https://github.com/huggingface/safetensors#format>.
 
@@ -81,21 +81,18 @@ fn sorted(params: &[Param]) -> Vec<usize> {
     order
 }
 
-/// Writes the canonical file of `graph`'s parameters at `path`, whole or not at all. `progress` is told the bytes written
-/// so far, of [`Header::file_len`].
+/// Writes the canonical file of `graph`'s parameters at `path`, whole or not at all. `progress` is told the bytes
+/// written so far, of [`Header::file_len`].
 ///
 /// # Panics
 ///
 /// When `weights` were resolved for another graph.
 pub fn write(path: &Path, graph: &Graph, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<(), WeightsError> {
-    atomic::write(path, |file| write_to(file, graph, weights, progress)).map_err(|source| WeightsError::Io {
-        path: path.into(),
-        action: "write",
-        source,
-    })
+    atomic::write(path, |file| write_to(file, graph, weights, progress))
+        .map_err(|source| WeightsError::Write { path: path.into(), source })
 }
 
-/// Writes the canonical file of `graph`'s parameters to `out`, as [`write`] does.
+/// Writes the canonical file of `graph`'s parameters to `out`, as [`write()`] does.
 ///
 /// # Panics
 ///

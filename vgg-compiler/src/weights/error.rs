@@ -8,13 +8,19 @@ use std::path::PathBuf;
 /// [`WeightsError::help`] says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The file cannot be opened, read or written.
-    #[error("{}: cannot {action} the weights: {source}", path.display())]
-    Io {
+    /// The file cannot be opened or read.
+    #[error("{}: cannot read the weights: {source}", path.display())]
+    Read {
         /// The file.
         path: PathBuf,
-        /// Read or write.
-        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("{}: cannot write the weights: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -144,7 +150,8 @@ pub enum WeightsError {
     },
     /// A parameter that folding made infinite.
     #[error(
-        "{origin}: tensor `{key}` becomes {value} at index {index:?} when `{batch_norm}` is folded in, expected finite numbers"
+        "{origin}: tensor `{key}` becomes {value} at index {index:?} when `{batch_norm}` is folded in, \
+         expected finite numbers"
     )]
     Folded {
         /// The file.
@@ -170,43 +177,44 @@ pub enum WeightsError {
 }
 
 impl WeightsError {
-    /// What to do about it.
+    /// What to do about it, unless the message says all.
     pub fn help(&self) -> Option<String> {
-        let text = match self {
-            Self::Io { .. } | Self::NotAFile { .. } => {
-                "give the path of a .safetensors file, or `seeded:N` for generated weights".into()
+        let text: &str = match self {
+            Self::Write { .. } => return None,
+            Self::Read { .. } | Self::NotAFile { .. } => {
+                "give the path of a .safetensors file, or `seeded:N` for generated weights"
             }
-            Self::Format { convert, .. } => format!("only .safetensors files are read so far; {convert}"),
+            Self::Format { convert, .. } => return Some(format!("only .safetensors files are read so far; {convert}")),
             Self::Malformed { .. } => {
-                "the file may be cut off or damaged: fetch it again, or write it anew with the safetensors library".into()
+                "the file may be cut off or damaged: fetch it again, or write it anew with the safetensors library"
             }
             Self::Dtype { .. } => {
-                "convert the tensors before they are saved: `{k: v.float() for k, v in model.state_dict().items()}`".into()
+                "convert the tensors before they are saved: `{k: v.float() for k, v in model.state_dict().items()}`"
             }
             Self::Missing { closest: Some(closest), .. } => {
-                format!("the most similar tensor in the file is `{closest}`; rename it if it is the one")
+                return Some(format!("the most similar tensor in the file is `{closest}`; rename it if it is the one"));
             }
             Self::Missing { closest: None, .. } => {
-                "the weights belong to another network, or their keys follow another convention than torchvision's".into()
+                "the weights belong to another network, or their keys do not follow torchvision's convention"
             }
-            Self::Extra { .. } => "the weights belong to another network, or hold more than its parameters: leave these out".into(),
+            Self::Extra { .. } => "the weights belong to another network, or hold more than it has: leave these out",
             Self::Shape { arrived, expected, .. } if arrived.iter().rev().eq(expected) => {
-                "the tensor seems to be transposed: convolution weights are [out, in, height, width], fully connected ones [out, in]".into()
+                "the tensor seems to be transposed: convolutions have [out, in, height, width], fc layers [out, in]"
             }
             Self::Shape { .. } => {
-                "the weights belong to another network, or were trained with other extents or classes".into()
+                "the weights belong to another network, or were trained with other extents or classes"
             }
-            Self::Length { .. } => "the tensor was cut off: write the weights anew".into(),
+            Self::Length { .. } => "the tensor was cut off: write the weights anew",
             Self::NotFinite { .. } | Self::Folded { .. } => {
-                "a network with such weights computes nothing but NaN: take an earlier checkpoint of the training".into()
+                "a network with such weights computes nothing but NaN: take an earlier checkpoint of the training"
             }
-            Self::Variance { .. } => "the statistics are damaged: take an earlier checkpoint of the training".into(),
+            Self::Variance { .. } => "the statistics are damaged: take an earlier checkpoint of the training",
             Self::Mixed { .. } => {
-                "give the weights as trained, or those in which every batch normalisation has been folded into its convolution".into()
+                "give the weights as trained, or those with every batch normalisation folded into its convolution"
             }
-            Self::Seed { .. } => "write `./` before the name of a file that begins with `seeded:`".into(),
+            Self::Seed { .. } => "write `./` before the name of a file that begins with `seeded:`",
         };
-        Some(text)
+        Some(text.into())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Weight files of other formats, told by their first bytes.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 /// What a file is that is not safetensors, and how its weights become safetensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Foreign {

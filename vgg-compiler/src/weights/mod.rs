@@ -1,9 +1,9 @@
 //! Trained numbers: where they come from, how they are checked, and the one file in which they are kept.
 //!
-//! A [`WeightsSource`] yields [`Tensors`] by key, either [`read()`] from a file or [`seeded()`]. [`Weights::resolve`] matches
-//! them with a network, reports everything that does not fit, and gives one tensor for each parameter of the graph, batch
-//! normalisation folded in where the graph says so. [`canonical`] writes them back as a .safetensors file whose header
-//! depends on the network alone.
+//! A [`WeightsSource`] yields [`Tensors`] by key, either [`read()`] from a file or [`seeded()`]. [`Weights::resolve`]
+//! matches them with a network, reports everything that does not fit, and gives one tensor for each parameter of the
+//! graph, batch normalisation folded in where the graph says so. [`canonical`] writes them back as a .safetensors file
+//! whose header depends on the network alone.
 
 pub mod canonical;
 mod error;

@@ -3,8 +3,10 @@
 //! Only IEEE 754 additions, multiplications, divisions and square roots, and `libm`'s software logarithm take part. The
 //! platform's own functions differ in the last bit from one another.
 
-/// A pseudo-random number for each (seed, stream, index), without state between them, so that any part of a stream can be
-/// generated alone.
+use std::array;
+
+/// A pseudo-random number for each (seed, stream, index), without state between them, so that any part of a stream can
+/// be generated alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stream {
     key: u64,
@@ -25,9 +27,17 @@ impl Stream {
         ((bits >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)
     }
 
-    /// A number of the standard normal distribution.
-    pub(super) fn normal(self, index: u64) -> f64 {
-        quantile(self.uniform(index))
+    /// Numbers of the standard normal distribution, those of `first` and the indices after it.
+    pub(super) fn normals<const N: usize>(self, first: u64) -> [f64; N] {
+        let uniforms: [f64; N] = array::from_fn(|offset| self.uniform(first + offset as u64));
+        // Without a branch this is vectorised; the few that lie in the tails are computed a second time.
+        let mut normals = uniforms.map(centre);
+        for (normal, p) in normals.iter_mut().zip(uniforms) {
+            if in_tail(p) {
+                *normal = tail(p);
+            }
+        }
+        normals
     }
 }
 
@@ -39,20 +49,25 @@ fn mix(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The inverse of the standard normal distribution function for `p` in (0, 1), to about 16 digits.
+/// Whether `p` is so far from the middle that [`tail`] holds for it and [`centre`] does not.
+fn in_tail(p: f64) -> bool {
+    (p - 0.5).abs() > 0.425
+}
+
+/// The inverse of the standard normal distribution function for `p` from 0.075 to 0.925, to about 16 digits.
 ///
 /// Source: Wichura, "Algorithm AS 241: The percentage points of the normal distribution", Applied Statistics 37 (1988),
 /// routine PPND16.
-pub(super) fn quantile(p: f64) -> f64 {
+fn centre(p: f64) -> f64 {
     let q = p - 0.5;
-    if q.abs() <= 0.425 {
-        let r = 0.180625 - q * q;
-        return q * ratio(&CENTRE, r);
-    }
-    let tail = if q < 0.0 { p } else { 1.0 - p };
-    let r = (-libm::log(tail)).sqrt();
+    q * ratio(&CENTRE, 0.180625 - q * q)
+}
+
+/// The same for the other `p` in (0, 1).
+fn tail(p: f64) -> f64 {
+    let r = (-libm::log(if p < 0.5 { p } else { 1.0 - p })).sqrt();
     let z = if r <= 5.0 { ratio(&MIDDLE, r - 1.6) } else { ratio(&FAR, r - 5.0) };
-    if q < 0.0 { -z } else { z }
+    if p < 0.5 { -z } else { z }
 }
 
 /// Two polynomials of degree 7: numerator and denominator, constant terms first.
@@ -63,7 +78,7 @@ fn ratio([numerator, denominator]: &Rational, x: f64) -> f64 {
     horner(numerator) / horner(denominator)
 }
 
-/// For |p - 0.5| <= 0.425.
+/// For [`centre`].
 const CENTRE: Rational = [
     [
         3.387_132_872_796_366_5,
@@ -125,7 +140,7 @@ const FAR: Rational = [
     ],
     [
         1.0,
-        0.599_832_206_555_887_9,
+        0.599_832_206_555_888,
         0.136_929_880_922_735_8,
         0.014_875_361_290_850_615,
         7.868_691_311_456_133e-4,
@@ -138,6 +153,10 @@ const FAR: Rational = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn quantile(p: f64) -> f64 {
+        if in_tail(p) { tail(p) } else { centre(p) }
+    }
 
     #[test]
     fn quantiles_are_those_of_the_tables() {
@@ -155,6 +174,15 @@ mod tests {
         }
         assert!(quantile(0.5 / (1u64 << 52) as f64).is_finite());
         assert!(quantile(1.0 - 0.5 / (1u64 << 52) as f64).is_finite());
+    }
+
+    #[test]
+    fn normal_numbers_are_the_quantiles_of_the_uniform_ones() {
+        let stream = Stream::new(5, 6);
+        let normals: [f64; 100] = stream.normals(1000);
+        for (index, normal) in (1000..).zip(normals) {
+            assert_eq!(normal, quantile(stream.uniform(index)), "{index}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::error::WeightsError;
 use super::suggest::closest;
 use super::tensors::{Tensor, Tensors, values};
-use crate::ir::{FoldedRole, Graph, Param, ParamId, ParamSource, TypedGraph};
+use crate::ir::{FoldedRole, Graph, Op, Param, ParamId, ParamSource, TypedGraph};
 
 /// The numbers of every parameter of one graph, checked: of the right length and finite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +18,15 @@ pub struct Weights {
 impl Weights {
     /// Matches `tensors` with the parameters of `graph`. `origin` is the name of the file, for messages.
     ///
-    /// Stored parameters share the memory of `tensors`; those with a batch normalisation folded in are computed in f64 and
-    /// rounded once. A file that has no batch normalisation at all but every parameter of the folded graph holds folded
-    /// weights, and is taken as it is. PyTorch's counters `*.num_batches_tracked` are passed over. Every problem is
-    /// reported.
+    /// Stored parameters share the memory of `tensors`; those with a batch normalisation folded in are computed in f64
+    /// and rounded once. A file that has no batch normalisation at all but every parameter of the folded graph holds
+    /// folded weights, and is taken as it is. PyTorch's counters `*.num_batches_tracked` are passed over. Every problem
+    /// is reported.
     pub fn resolve(graph: &TypedGraph, tensors: Tensors, origin: &str) -> Result<Self, Vec<WeightsError>> {
         let mut errors = Vec::new();
         let expected = expected(graph, &tensors, origin, &mut errors);
         let stored = matched(&expected, &tensors, origin, &mut errors);
+        variances(graph, &stored, origin, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -163,6 +164,31 @@ fn unusable(param: &Param, tensor: &Tensor, origin: &str) -> Option<WeightsError
     Some(WeightsError::NotFinite { origin, key, index: index(&param.shape, first), value, count, of: param.len() })
 }
 
+/// Reports variances that batch normalisation cannot divide by.
+fn variances(graph: &Graph, stored: &BTreeMap<&str, &Tensor>, origin: &str, errors: &mut Vec<WeightsError>) {
+    let normalisations = graph.nodes.iter().filter_map(|node| {
+        let params = || node.params.iter().map(|id| &graph.params[id.0]);
+        match node.op {
+            Op::BatchNormalization { epsilon } => params().next_back().map(|variance| (variance, epsilon)),
+            _ => params().find_map(|param| match &param.source {
+                ParamSource::FoldedBatchNorm { batch_norm: [.., variance], epsilon, .. } => {
+                    Some((&**variance, *epsilon))
+                }
+                ParamSource::Stored => None,
+            }),
+        }
+    });
+    for (param, epsilon) in normalisations {
+        let Some(tensor) = stored.get(param.key.as_str()) else { continue };
+        if let Some((index, value)) =
+            tensor.values().enumerate().find(|(_, value)| f64::from(*value) + f64::from(epsilon) <= 0.0)
+        {
+            let (origin, key) = (origin.to_owned(), param.key.clone());
+            errors.push(WeightsError::Variance { origin, key, index, value, epsilon });
+        }
+    }
+}
+
 fn first_not_finite(data: &[u8]) -> Option<(usize, f32)> {
     values(data).enumerate().find(|(_, value)| !value.is_finite())
 }
@@ -199,7 +225,8 @@ impl Fold<'_> {
         };
         let [weight, bias] = self.conv;
         let [scale, shift, mean, variance] = self.batch_norm.each_ref().map(|param| column(param));
-        let factors = self.factors(&scale, &variance)?;
+        let deviations = variance.iter().map(|variance| (variance + f64::from(self.epsilon)).sqrt());
+        let factors = scale.iter().zip(deviations).map(|(scale, deviation)| scale / deviation);
         let mut out = Vec::with_capacity(4 * self.param.len());
         match role {
             FoldedRole::Weight => {
@@ -227,20 +254,5 @@ impl Fold<'_> {
                 value,
             }),
         }
-    }
-
-    /// `scale / sqrt(var + epsilon)` of each channel.
-    fn factors(&self, scale: &[f64], variance: &[f64]) -> Result<Vec<f64>, WeightsError> {
-        let epsilon = f64::from(self.epsilon);
-        if let Some(index) = variance.iter().position(|variance| variance + epsilon <= 0.0) {
-            return Err(WeightsError::Variance {
-                origin: self.origin.into(),
-                key: self.batch_norm[3].key.clone(),
-                index,
-                value: variance[index] as f32,
-                epsilon: self.epsilon,
-            });
-        }
-        Ok(scale.iter().zip(variance).map(|(scale, variance)| scale / (variance + epsilon).sqrt()).collect())
     }
 }

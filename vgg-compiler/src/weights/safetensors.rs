@@ -1,8 +1,8 @@
 //! The reader of .safetensors files.
 //!
-//! The format and most of its checks are the `safetensors` crate's: no gap, no overlap, no length that the file has not.
-//! Beyond them this reader refuses what parsers disagree about (keys that occur twice, entries with fields that nobody
-//! knows) and says which tensor is meant.
+//! The format and most of its checks are the `safetensors` crate's: no gap, no overlap, no length that the file has
+//! not. Beyond them this reader refuses what parsers disagree about (keys that occur twice, entries with fields that
+//! nobody knows) and says which tensor is meant.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -22,15 +22,16 @@ use super::error::WeightsError;
 use super::foreign;
 use super::tensors::{Tensor, Tensors};
 
-/// The longest header that the `safetensors` crate reads.
-const MAX_HEADER: u64 = 100_000_000;
+/// The longest header. Parsed, a header takes a few times its length; those of the family have about three thousand
+/// bytes.
+const MAX_HEADER: u64 = 16 << 20;
 
 /// The longest key. Torchvision's have about twenty bytes.
 const MAX_KEY: usize = 1024;
 
 /// Reads the tensors of the file at `path` into memory once.
 pub fn read(path: &Path) -> Result<Tensors, WeightsError> {
-    let io = |source| WeightsError::Io { path: path.into(), action: "read", source };
+    let io = |source| WeightsError::Read { path: path.into(), source };
     let kind = fs::metadata(path).map_err(io)?;
     if !kind.is_file() {
         let found = if kind.is_dir() { "a directory" } else { "something else" };
@@ -60,13 +61,15 @@ pub fn parse(bytes: Bytes, path: &Path) -> Result<Tensors, WeightsError> {
             None => malformed(problem),
         }
     })?;
-    let entries: Entries = serde_json::from_slice(json).map_err(|error| malformed(format!("its header: {error}")))?;
-    if let Some((key, entry)) =
-        entries.0.iter().filter(|(key, entry)| width(key, entry).is_none()).min_by_key(|(key, _)| key)
-    {
-        return Err(WeightsError::Dtype { path: path.into(), key: key.clone(), dtype: entry.dtype.clone() });
+    let entries: Entries =
+        serde_json::from_slice(json).map_err(|error| malformed(printable(&format!("its header: {error}"))))?;
+    entries.0.iter().try_for_each(|(key, _)| check_key(key)).map_err(malformed)?;
+    let foreign = entries.0.iter().filter(|(key, entry)| width(key, entry).is_none());
+    if let Some((key, entry)) = foreign.min_by_key(|(key, _)| key) {
+        let (path, dtype) = (path.into(), printable(&entry.dtype));
+        return Err(WeightsError::Dtype { path, key: key.clone(), dtype });
     }
-    entries.0.iter().try_for_each(|(key, entry)| check(key, entry)).map_err(malformed)?;
+    entries.0.iter().try_for_each(|(key, entry)| check_bytes(key, entry)).map_err(malformed)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| malformed(explain(&error, &entries, &bytes)))?;
     let floats = file.iter().filter(|(_, view)| view.dtype() == Dtype::F32);
     Ok(floats
@@ -108,26 +111,36 @@ struct Entry {
 fn width(key: &str, entry: &Entry) -> Option<u64> {
     match entry.dtype.as_str() {
         "F32" => Some(4),
+        // PyTorch's batch normalisation counts the batches of the training.
         "I64" if key.ends_with(".num_batches_tracked") => Some(8),
         _ => None,
     }
 }
 
-/// What is wrong with an entry taken alone.
-fn check(key: &str, entry: &Entry) -> Result<(), String> {
-    let name = key.escape_debug();
+/// `text` from a file with nothing in it that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// What is wrong with a key.
+fn check_key(key: &str) -> Result<(), String> {
     if key.len() > MAX_KEY {
         return Err(format!("a key of {} bytes, more than the {MAX_KEY} allowed", key.len()));
     }
     if key.chars().any(char::is_control) {
-        return Err(format!("the key `{name}` holds control characters"));
+        return Err(format!("the key `{}` holds control characters", key.escape_debug()));
     }
+    Ok(())
+}
+
+/// What is wrong with the bytes that a tensor claims, compared with its shape.
+fn check_bytes(name: &str, entry: &Entry) -> Result<(), String> {
     let (begin, end) = entry.data_offsets;
     let claimed = end
         .checked_sub(begin)
         .ok_or_else(|| format!("tensor `{name}` ends at byte {end}, before it begins at {begin}"))?;
     let needed =
-        entry.shape.iter().try_fold(width(key, entry).unwrap_or(0), |product, &extent| product.checked_mul(extent));
+        entry.shape.iter().try_fold(width(name, entry).unwrap_or(0), |product, &extent| product.checked_mul(extent));
     match needed {
         Some(needed) if needed == claimed => Ok(()),
         Some(needed) => {
@@ -210,8 +223,7 @@ fn explain(error: &SafeTensorError, entries: &Entries, bytes: &[u8]) -> String {
             let offsets = entries.0.iter().find(|(name, _)| name == key).map(|(_, entry)| entry.data_offsets);
             let (begin, end) = offsets.unwrap_or_default();
             format!(
-                "tensor `{}` claims bytes {begin} to {end} of the data, which overlap another tensor's or leave a gap",
-                key.escape_debug()
+                "tensor `{key}` claims bytes {begin} to {end} of the data, which overlap another tensor's or leave a gap"
             )
         }
         SafeTensorError::MetadataIncompleteBuffer => {

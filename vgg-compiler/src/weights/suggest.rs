@@ -1,5 +1,7 @@
 //! The key that was probably meant.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 /// At most this many candidates are compared: a file may hold any number of keys.
 const CANDIDATES: usize = 1000;
 

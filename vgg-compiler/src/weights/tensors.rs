@@ -1,5 +1,7 @@
 //! Tensors by key, as a weights file holds them.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -15,6 +15,13 @@ fn gemm_around_every_tile_and_batch() {
             }
         }
     }
+    // Around the runs of features and the groups of images.
+    for in_features in [1023, 1024, 1025, 2049] {
+        for batch in [1, 2, 3] {
+            cases.push((in_features, 9, batch));
+        }
+    }
+    cases.extend([15, 16, 17, 33].map(|batch| (20, 13, batch)));
     check_all(cases, |&(in_features, out_features, batch)| {
         let mut random = Random::new(12);
         let input = random.values(in_features * batch);
