@@ -94,6 +94,14 @@ impl Error {
         }
     }
 
+    /// An error of a library that says what to do behind the last semicolon of its message.
+    fn from_sentence(status: Status, sentence: &str) -> Self {
+        match sentence.rsplit_once("; ") {
+            Some((message, help)) => Self::new(status, message).with_help(help),
+            None => Self::new(status, sentence),
+        }
+    }
+
     /// The same error with what to do about its last problem.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -132,7 +140,11 @@ impl std::error::Error for Error {}
 
 fn reading_status(source: &io::Error) -> Status {
     match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Status::Refused,
+        io::ErrorKind::NotFound
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidData => Status::Refused,
         _ => Status::System,
     }
 }
@@ -183,7 +195,7 @@ impl From<PlanError> for Error {
             PlanError::EmptyBatch | PlanError::Overflow { .. } => Status::Usage,
             PlanError::Unprepared { .. } => Status::Refused,
         };
-        Self::new(status, error.to_string())
+        Self::from_sentence(status, &error.to_string())
     }
 }
 
@@ -202,13 +214,13 @@ impl From<EmitError> for Error {
             EmitError::CrateName { .. } => Status::Usage,
             EmitError::Syntax(_) => Status::System,
         };
-        Self::new(status, error.to_string())
+        Self::from_sentence(status, &error.to_string())
     }
 }
 
 impl From<rt::Error> for Error {
     fn from(error: rt::Error) -> Self {
-        Self::new(runtime_status(&error), error.to_string())
+        Self::from_sentence(runtime_status(&error), &error.to_string())
     }
 }
 

@@ -118,7 +118,7 @@ pub fn export(
     if let Some(name) = &external {
         let total = weights.total_bytes();
         let stage = progress.stage(format!("writing {name}"), total, Unit::Bytes);
-        let path = staging.path().join(name);
+        let path = staging.path().join(WEIGHTS);
         canonical::write(&path, &graph, &weights, &mut |done| stage.at(done))
             .map_err(|error| weights_error(error, output))?;
     }
@@ -133,20 +133,24 @@ pub fn export(
     {
         let total = if external.is_some() { 0 } else { weights.total_bytes() };
         let stage = progress.stage(format!("writing {onnx_name}"), total, Unit::Bytes);
-        let path = staging.path().join(&onnx_name);
+        let path = staging.path().join(MODEL);
         onnx::write_model(&path, &graph, &weights, &onnx_options, &mut |done| stage.at(done))
             .map_err(|error| export_error(error, output))?;
     }
     // The model comes last: whoever sees it finds its weights.
     let mut written = Vec::new();
-    for (name, path) in external.iter().zip(&weights_path) {
-        staging.move_file(name, path).map_err(|error| Error::writing(path, &error))?;
-        written.push(path.clone());
+    if let Some(path) = weights_path {
+        staging.move_file(WEIGHTS, &path).map_err(|error| Error::writing(&path, &error))?;
+        written.push(path);
     }
-    staging.move_file(&onnx_name, output).map_err(writing)?;
+    staging.move_file(MODEL, output).map_err(writing)?;
     written.push(output.to_owned());
     Ok(written)
 }
+
+/// The names of the files while they are made.
+const WEIGHTS: &str = "weights";
+const MODEL: &str = "model";
 
 /// The error of a writer that knows only the place in the staging directory, with the place that was asked for.
 pub(crate) fn weights_error(error: WeightsError, target: &Path) -> Error {

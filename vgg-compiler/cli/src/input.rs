@@ -29,7 +29,12 @@ impl Images {
     ///
     /// When the file cannot be read, or holds something else.
     pub fn read(path: &Path, shape: Shape) -> Result<Self, Error> {
-        let (found, values) = npy::read_f32(path)?;
+        let (found, values) = npy::read_f32(path).map_err(|error| match error {
+            vgg_runtime::Error::Io { source, .. } => {
+                Error::reading(path, &source).with_help("give the path of an array that numpy.save has written")
+            }
+            error => error.into(),
+        })?;
         let expected = shape.dims();
         match found.split_first() {
             Some((&count, extents)) if count > 0 && extents == expected => Ok(Self { count, shape, values }),

@@ -51,8 +51,13 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Error> {
             grouped(parameters as u64),
             grouped(macs),
             graph.input_shape().to_string(),
-            variant.source.to_owned(),
+            variant.source.rsplit(", ").next().unwrap_or_default().to_owned(),
         ]);
     }
-    if arguments.json { console::print_json(&Value::Array(document)) } else { console::print(&table.render()) }
+    if arguments.json {
+        return console::print_json(&Value::Array(document));
+    }
+    let mut sources: Vec<&str> = VARIANTS.iter().map(|variant| variant.source).collect();
+    sources.dedup();
+    console::print(&format!("{}\n{}\n", table.render(), sources.join("\n")))
 }

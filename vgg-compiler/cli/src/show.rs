@@ -58,41 +58,6 @@ fn parameters(graph: &TypedGraph, node: &Node) -> u64 {
     node.params.iter().map(|id| graph.params[id.0].len() as u64).sum()
 }
 
-/// What a step computes, in the order in which it does.
-fn computes(step: &Step) -> String {
-    let square = |[height, width]: [usize; 2]| format!("{height}x{width}");
-    let over = |strides: [usize; 2]| match strides {
-        [1, 1] => String::new(),
-        [height, width] if height == width => format!(" /{height}"),
-        strides => format!(" /{}", square(strides)),
-    };
-    let pool = |name: &str, pool: &vgg_compiler::ir::Pool| {
-        let ceil = if pool.ceil_mode { " ceil" } else { "" };
-        format!("{name} {}{}{ceil}", square(pool.kernel_shape), over(pool.strides))
-    };
-    match &step.kind {
-        StepKind::Conv(conv) => {
-            let mut text = format!("conv {}{}", square(conv.kernel), over(conv.strides));
-            if conv.relu {
-                text += ", relu";
-            }
-            if let Some(window) = &conv.pool {
-                text += &format!(", {}", pool("maxpool", window));
-            }
-            text
-        }
-        StepKind::MaxPool { pool: window, .. } => pool("maxpool", window),
-        StepKind::AveragePool { pool: window, .. } => pool("avgpool", window),
-        StepKind::Lrn { .. } => "lrn".into(),
-        StepKind::Relu { .. } | StepKind::FlatRelu { .. } => "relu".into(),
-        StepKind::Flatten { .. } => "flatten".into(),
-        StepKind::Gemm { relu: true, .. } => "fc, relu".into(),
-        StepKind::Gemm { relu: false, .. } => "fc".into(),
-        StepKind::Softmax { .. } => "softmax".into(),
-        StepKind::Pack { .. } => "pack".into(),
-    }
-}
-
 fn algorithm(step: &Step) -> Option<&'static str> {
     match &step.kind {
         StepKind::Conv(conv) => Some(conv.algorithm.name()),
@@ -108,16 +73,14 @@ fn text(compiled: &Compiled) -> String {
         ("output", Align::Right),
         ("parameters", Align::Right),
         ("MACs", Align::Right),
-        ("algorithm", Align::Left),
     ]);
     for step in computing(plan) {
         table.row(vec![
             step.name.clone(),
-            computes(step),
+            step.kind.to_string(),
             graph.shape(step.value).to_string(),
             grouped(nodes(graph, step).map(|node| parameters(graph, node)).sum()),
             grouped(nodes(graph, step).map(|node| graph.macs(node)).sum()),
-            algorithm(step).unwrap_or_default().to_owned(),
         ]);
     }
     table.row(vec![
@@ -130,6 +93,9 @@ fn text(compiled: &Compiled) -> String {
     let mut text = String::new();
     for line in &graph.docs {
         text += &format!("{line}\n");
+    }
+    if !text.is_empty() {
+        text.push('\n');
     }
     let weights = bytes(compiled.header().file_len() as u64);
     let arena = bytes(4 * plan.arena_len as u64);
@@ -165,7 +131,7 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
             json!({
                 "name": step.name,
                 "layers": step.layers,
-                "computes": computes(step),
+                "computes": step.kind.to_string(),
                 "algorithm": algorithm(step),
                 "output": extents(graph.shape(step.value)),
                 "parameters": nodes(graph, step).map(|node| parameters(graph, node)).sum::<u64>(),

@@ -57,7 +57,8 @@ impl Staging {
     pub fn beside(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
         let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{}.", name.to_string_lossy());
+        // Names have a limit that the target may have reached.
+        let prefix: String = std::iter::once('.').chain(name.to_string_lossy().chars().take(32)).collect();
         builder.prefix(&prefix).suffix(".tmp");
         #[cfg(unix)]
         {
