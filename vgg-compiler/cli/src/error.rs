@@ -158,8 +158,8 @@ impl From<FileErrors> for Error {
 impl From<Vec<WeightsError>> for Error {
     fn from(errors: Vec<WeightsError>) -> Self {
         let system = |error: &WeightsError| match error {
-            WeightsError::Io { action: "read", source, .. } => reading_status(source) == Status::System,
-            WeightsError::Io { .. } => true,
+            WeightsError::Read { source, .. } => reading_status(source) == Status::System,
+            WeightsError::Write { .. } => true,
             _ => false,
         };
         let status = if errors.iter().any(system) { Status::System } else { Status::Refused };
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(reading(io::ErrorKind::NotFound), Status::Refused);
         assert_eq!(reading(io::ErrorKind::PermissionDenied), Status::System);
         let source = io::ErrorKind::NotFound.into();
-        let error = Error::from(WeightsError::Io { path: "a".into(), action: "read", source });
+        let error = Error::from(WeightsError::Read { path: "a".into(), source });
         assert_eq!(error.status(), Status::Refused);
     }
 }

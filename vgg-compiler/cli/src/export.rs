@@ -155,7 +155,7 @@ const MODEL: &str = "model";
 /// The error of a writer that knows only the place in the staging directory, with the place that was asked for.
 pub(crate) fn weights_error(error: WeightsError, target: &Path) -> Error {
     match error {
-        WeightsError::Io { source, .. } => Error::writing(target, &source),
+        WeightsError::Write { source, .. } => Error::writing(target, &source),
         error => error.into(),
     }
 }

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use vgg_compiler::CompileOptions;
-use vgg_compiler::ir::{Shape, TypedGraph, ValueId};
+use vgg_compiler::ir::{Op, Shape, TypedGraph, ValueId};
 use vgg_compiler::plan::{self, PlanOptions};
 use vgg_compiler::weights::WeightsSource;
+use vgg_compiler::{CompileOptions, Compiled};
 use vgg_runtime::{Isa, Threads, npy};
 
 use crate::console;
@@ -157,8 +157,9 @@ fn batch(count: usize) -> usize {
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, input, weights, output, top, tap, threads: asked, logits, json, exact: _ } = arguments;
     let model = Model::open(model)?;
-    let graph = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?.graph;
-    let taps = resolve(&graph, tap)?;
+    let compiled = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?;
+    let taps = resolve(&compiled, tap)?;
+    let graph = compiled.graph;
     let files = Files::new(output.as_deref(), tap);
     let source = weights_source(weights.as_deref(), progress)?;
     files.check(&model, &source, input)?;
@@ -183,12 +184,20 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
 }
 
 /// The values of these names.
-fn resolve(graph: &TypedGraph, names: &[String]) -> Result<Vec<ValueId>, Error> {
+fn resolve(Compiled { graph, declared, .. }: &Compiled, names: &[String]) -> Result<Vec<ValueId>, Error> {
     let mut values = Vec::new();
     for name in names {
         let Some(node) = graph.nodes.iter().find(|node| &node.name == name) else {
             let error =
                 Error::usage(format!("--tap: the network `{}` computes no layer `{name}` at inference", graph.name));
+            if let Some(node) = declared.nodes.iter().find(|node| &node.name == name) {
+                let before = declared.nodes.iter().find(|before| node.inputs.contains(&before.output));
+                let before = before.map_or("input", |before| &before.name);
+                return Err(match node.op {
+                    Op::Dropout { .. } => error.with_help(format!("dropout does nothing at inference: tap `{before}`")),
+                    _ => error.with_help(format!("it is folded into `{before}`: tap that")),
+                });
+            }
             let layers = graph.nodes.iter().map(|node| node.name.as_str());
             let nearest = layers.min_by_key(|layer| strsim::osa_distance(layer, name));
             let close = nearest.filter(|layer| strsim::osa_distance(layer, name) <= name.len().max(4) / 2);
