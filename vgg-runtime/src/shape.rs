@@ -9,7 +9,7 @@
 mod conv;
 mod pool;
 
-pub use conv::ConvDims;
+pub use conv::{Algorithm, ConvDims};
 pub use pool::{AveragePoolDims, MaxPoolDims, PoolWindow};
 
 /// Channels in one vector: the block of every activation except a planar network input.
