@@ -70,6 +70,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn sub(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
     fn mul(self, a: Lanes, b: Lanes) -> Lanes {
         zip(a, b, |a, b| a * b)
     }
