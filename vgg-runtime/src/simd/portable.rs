@@ -65,6 +65,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+
+    #[inline(always)]
+    fn prefetch_write(self, _: *const f32) {}
+
+    #[inline(always)]
     fn add(self, a: Lanes, b: Lanes) -> Lanes {
         zip(a, b, |a, b| a + b)
     }

@@ -14,7 +14,7 @@ use crate::simd::Simd;
 const RUN: usize = 16;
 
 /// Intermediate values of one tile.
-type Square<S> = [Line<S>; MAX_POINTS];
+type Square<S> = [Line<S, MAX_POINTS>; MAX_POINTS];
 
 /// One tile on its way to the matrices.
 #[derive(Clone, Copy)]
@@ -57,7 +57,11 @@ impl<S: Simd> Problem<'_, S> {
                         *tile = self.place(chunk, frequencies, start + index);
                     }
                     for block in blocks.clone() {
-                        for tile in run.iter() {
+                        for (index, tile) in run.iter().enumerate() {
+                            match run.get(index + 1) {
+                                Some(next) => self.prefetch_tile(next, block),
+                                None => self.prefetch_tile(&run[0], block + 1),
+                            }
                             // SAFETY: `target` holds the matrices of all frequencies, and the caller keeps others away from this block.
                             unsafe { self.transform_tile(tile, frequencies, block, &mut square, &mut staged, target) };
                         }
@@ -90,6 +94,20 @@ impl<S: Simd> Problem<'_, S> {
             inside: self.rows.span(row).outputs() <= self.rows.valid(row)
                 && self.columns.span(column).outputs() <= self.columns.valid(column),
             places,
+        }
+    }
+
+    /// Asks for what the transform of block `block` of `tile` reads, but for the columns that its left neighbour has read.
+    #[inline(always)]
+    fn prefetch_tile(&self, tile: &Tile, block: usize) {
+        const LINE: usize = 2 * BLOCK;
+        let input = self.dims.input;
+        let source = self.input.as_ptr().wrapping_add(tile.source + block * input.plane_stride() + LINE);
+        for row in 0..self.points() {
+            let source = source.wrapping_add(row * input.row_stride());
+            for line in 0..self.points() / 2 {
+                self.simd.prefetch(source.wrapping_add(line * LINE));
+            }
         }
     }
 
@@ -127,14 +145,13 @@ impl<S: Simd> Problem<'_, S> {
         };
         assert!(source.len() >= (height - 1) * row_stride + width * BLOCK, "a tile reads beyond its input");
         let source = source.as_ptr();
-        with_transform!(columns, T => {
+        with_transform!(columns, T, N, _M => {
             for (row, line) in square.iter_mut().enumerate().take(height) {
-                let mut d = [simd.splat(0.0); MAX_POINTS];
-                for (column, d) in d.iter_mut().enumerate().take(T::POINTS) {
-                    // SAFETY: row < height and column < width, which the assert covers.
-                    *d = unsafe { simd.load(source.add(row * row_stride + column * BLOCK)) };
-                }
-                *line = T::input(simd, d);
+                // SAFETY: row < height and column < width, which the assert covers.
+                let d = core::array::from_fn(|column| unsafe {
+                    simd.load(source.add(row * row_stride + column * BLOCK))
+                });
+                line[..N].copy_from_slice(&T::input(simd, d));
             }
         });
         let blocks = input.blocks();
@@ -142,18 +159,17 @@ impl<S: Simd> Problem<'_, S> {
             let [first, size, row] = tile.places[class];
             (first * blocks + block * size + row) * BLOCK
         });
-        with_transform!(rows, T => {
+        let row_stride = self.points() * frequencies.stride;
+        with_transform!(rows, T, N, _M => {
+            let places = frequencies.places(T::PLACES, row_stride, offsets);
             for (index, &column) in columns.points().iter().enumerate() {
-                let mut d = [simd.splat(0.0); MAX_POINTS];
-                for (row, d) in d.iter_mut().enumerate().take(T::POINTS) {
-                    *d = square[row][index];
-                }
-                let v = T::input(simd, d);
-                for (v, &row) in v.iter().zip(rows.points()) {
-                    let frequency = row * self.points() + column;
-                    let offset = offsets[usize::from(frequencies.classes[frequency])];
+                // The index is below 8 anyway.
+                let d: Line<S, N> = core::array::from_fn(|row| square[row][index % MAX_POINTS]);
+                let target = target.wrapping_add(column * frequencies.stride);
+                let places = &places[frequencies.column_present[column]];
+                for (v, place) in T::input(simd, d).iter().zip(places) {
                     // SAFETY: the tile has this frequency, so its row lies inside the matrix, which the caller gave whole.
-                    unsafe { simd.store(*v, target.add(frequency * frequencies.stride + offset)) };
+                    unsafe { simd.store(*v, target.add(*place)) };
                 }
             }
         });

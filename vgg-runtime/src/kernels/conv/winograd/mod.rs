@@ -61,6 +61,25 @@ struct Frequencies {
     classes: [u8; MAX_POINTS * MAX_POINTS],
     /// How the rows of the matrices of each class are cut into register tiles.
     groups: [Groups; CLASSES],
+    /// For each point of the rows and of the columns, 1 if the last row or column of tiles has it, and else 0.
+    row_present: [usize; MAX_POINTS],
+    column_present: [usize; MAX_POINTS],
+}
+
+impl Frequencies {
+    /// Where the values of a tile lie: for each point of its rows the offset behind the start of a column's values, given the offsets for
+    /// each class; first for columns whose point the last column of tiles lacks, then for the others.
+    #[inline(always)]
+    fn places<const N: usize>(
+        &self,
+        points: [usize; N],
+        row_stride: usize,
+        classes: [usize; CLASSES],
+    ) -> [[usize; N]; 2] {
+        core::array::from_fn(|column| {
+            points.map(|row| row * row_stride + classes[(2 * self.row_present[row] + column) % CLASSES])
+        })
+    }
 }
 
 /// Everything that the threads of one convolution share.
@@ -163,6 +182,8 @@ impl<S: Simd> Problem<'_, S> {
             tiles,
             classes,
             groups,
+            row_present: chunk.rows.present.map(usize::from),
+            column_present: chunk.columns.present.map(usize::from),
         }
     }
 

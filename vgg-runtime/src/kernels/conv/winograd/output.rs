@@ -60,58 +60,68 @@ impl<S: Simd> Problem<'_, S> {
                 for panel in 0..panels {
                     let block = 2 * (first_panel + panel);
                     let halves = self.dims.panel_blocks(first_panel + panel);
-                    for (image, row, column) in each_tile(chunk) {
-                        let offsets = self.offsets(chunk, frequencies, panel, [image, row, column]);
-                        let (row, column) = (chunk.rows.first + row, chunk.columns.first + column);
-                        let (y, x) = (self.rows.start(row) / step, self.columns.start(column) / step);
-                        let (rows, columns) = (self.rows.valid(row), self.columns.valid(column));
-                        let written_rows = rows.div_ceil(step).min(shape.height - y);
-                        let written = columns.div_ceil(step).min(shape.width - x);
-                        if written_rows == 0 || written == 0 {
-                            continue;
-                        }
-                        for half in 0..halves {
-                            let plane = (chunk.image + image) * shape.len() + (block + half) * shape.plane_stride();
-                            let start = plane + shape.origin() + y * shape.row_stride() + x * BLOCK;
-                            let len = (written_rows - 1) * shape.row_stride() + written * BLOCK;
-                            let sink = Sink {
-                                start: output.pointer(start..start + len),
-                                row_stride: shape.row_stride(),
-                                first_row: 0,
-                                rows,
-                                columns,
-                                written,
-                                written_rows,
-                            };
-                            let channels = self.channels(block + half);
-                            let products = products.as_ptr().wrapping_add(half * BLOCK);
-                            let spans = [row, column];
-                            // SAFETY: `check_products` covers the products of the tile, the sink the pixels, which are this thread's.
-                            unsafe {
-                                if self.pooled {
-                                    self.tile::<true>(
-                                        spans,
-                                        frequencies,
-                                        offsets,
-                                        products,
-                                        channels,
-                                        &mut square,
-                                        sink,
-                                    );
-                                } else {
-                                    self.tile::<false>(
-                                        spans,
-                                        frequencies,
-                                        offsets,
-                                        products,
-                                        channels,
-                                        &mut square,
-                                        sink,
-                                    );
+                    each_tile(
+                        chunk,
+                        #[inline(always)]
+                        |image, row, column| {
+                            let offsets = self.offsets(chunk, frequencies, panel, [image, row, column]);
+                            let (row, column) = (chunk.rows.first + row, chunk.columns.first + column);
+                            let (y, x) = (self.rows.start(row) / step, self.columns.start(column) / step);
+                            let (rows, columns) = (self.rows.valid(row), self.columns.valid(column));
+                            let written_rows = rows.div_ceil(step).min(shape.height - y);
+                            let written = columns.div_ceil(step).min(shape.width - x);
+                            if written_rows == 0 || written == 0 {
+                                return;
+                            }
+                            for half in 0..halves {
+                                let plane = (chunk.image + image) * shape.len() + (block + half) * shape.plane_stride();
+                                let start = plane + shape.origin() + y * shape.row_stride() + x * BLOCK;
+                                let len = (written_rows - 1) * shape.row_stride() + written * BLOCK;
+                                let sink = Sink {
+                                    start: output.pointer(start..start + len),
+                                    row_stride: shape.row_stride(),
+                                    first_row: 0,
+                                    rows,
+                                    columns,
+                                    written,
+                                    written_rows,
+                                };
+                                for row in 0..written_rows {
+                                    let next = sink.start.wrapping_add(row * sink.row_stride + written * BLOCK);
+                                    for line in 0..MAX_OUTPUTS / 2 / step {
+                                        simd.prefetch_write(next.wrapping_add(line * 2 * BLOCK));
+                                    }
+                                }
+                                let channels = self.channels(block + half);
+                                let products = products.as_ptr().wrapping_add(half * BLOCK);
+                                let spans = [row, column];
+                                // SAFETY: `check_products` covers the products of the tile, the sink the pixels, which are this thread's.
+                                unsafe {
+                                    if self.pooled {
+                                        self.tile::<true>(
+                                            spans,
+                                            frequencies,
+                                            offsets,
+                                            products,
+                                            channels,
+                                            &mut square,
+                                            sink,
+                                        );
+                                    } else {
+                                        self.tile::<false>(
+                                            spans,
+                                            frequencies,
+                                            offsets,
+                                            products,
+                                            channels,
+                                            &mut square,
+                                            sink,
+                                        );
+                                    }
                                 }
                             }
-                        }
-                    }
+                        },
+                    );
                 }
             },
         );
@@ -140,45 +150,49 @@ impl<S: Simd> Problem<'_, S> {
             #[inline(always)]
             || {
                 let mut square = [[simd.splat(0.0); MAX_POINTS]; MAX_OUTPUTS];
-                for (image, row, column) in each_tile(chunk) {
-                    let offsets = self.offsets(chunk, frequencies, panel, [image, row, column]);
-                    let (row, column) = (chunk.rows.first + row, chunk.columns.first + column);
-                    let (y, x) = (self.rows.start(row), self.columns.start(column));
-                    let columns = self.columns.valid(column);
-                    let rows = self.rows.valid(row).min(wanted.end.saturating_sub(y));
-                    let first_row = wanted.start.saturating_sub(y);
-                    if first_row >= rows {
-                        continue;
-                    }
-                    for half in 0..halves {
-                        // The first row may lie before the band; only wanted rows are written.
-                        let start = (half * half_len + x * BLOCK) as isize
-                            + (y as isize - wanted.start as isize) * (width * BLOCK) as isize;
-                        let sink = Sink {
-                            start: band.wrapping_offset(start),
-                            row_stride: width * BLOCK,
-                            first_row,
-                            rows,
-                            columns,
-                            written: columns,
-                            written_rows: rows,
-                        };
-                        let channels = self.channels(2 * (first_panel + panel) + half);
-                        let products = products.as_ptr().wrapping_add(half * BLOCK);
-                        // SAFETY: `check_products` covers the products of the tile; the wanted rows and existing columns lie in the band.
-                        unsafe {
-                            self.tile::<false>(
-                                [row, column],
-                                frequencies,
-                                offsets,
-                                products,
-                                channels,
-                                &mut square,
-                                sink,
-                            );
+                each_tile(
+                    chunk,
+                    #[inline(always)]
+                    |image, row, column| {
+                        let offsets = self.offsets(chunk, frequencies, panel, [image, row, column]);
+                        let (row, column) = (chunk.rows.first + row, chunk.columns.first + column);
+                        let (y, x) = (self.rows.start(row), self.columns.start(column));
+                        let columns = self.columns.valid(column);
+                        let rows = self.rows.valid(row).min(wanted.end.saturating_sub(y));
+                        let first_row = wanted.start.saturating_sub(y);
+                        if first_row >= rows {
+                            return;
                         }
-                    }
-                }
+                        for half in 0..halves {
+                            // The first row may lie before the band; only wanted rows are written.
+                            let start = (half * half_len + x * BLOCK) as isize
+                                + (y as isize - wanted.start as isize) * (width * BLOCK) as isize;
+                            let sink = Sink {
+                                start: band.wrapping_offset(start),
+                                row_stride: width * BLOCK,
+                                first_row,
+                                rows,
+                                columns,
+                                written: columns,
+                                written_rows: rows,
+                            };
+                            let channels = self.channels(2 * (first_panel + panel) + half);
+                            let products = products.as_ptr().wrapping_add(half * BLOCK);
+                            // SAFETY: `check_products` covers the products of the tile; the wanted rows and existing columns lie in the band.
+                            unsafe {
+                                self.tile::<false>(
+                                    [row, column],
+                                    frequencies,
+                                    offsets,
+                                    products,
+                                    channels,
+                                    &mut square,
+                                    sink,
+                                );
+                            }
+                        }
+                    },
+                );
             },
         );
     }
@@ -221,31 +235,32 @@ impl<S: Simd> Problem<'_, S> {
         offsets: [usize; CLASSES],
         products: *const f32,
         channels: Channels<S>,
-        square: &mut [Line<S>; MAX_OUTPUTS],
+        square: &mut [Line<S, MAX_POINTS>; MAX_OUTPUTS],
         sink: Sink,
     ) {
         let simd = self.simd;
         let (rows, columns) = (self.rows.span(row), self.columns.span(column));
-        with_transform!(rows, T => {
+        let row_stride = self.points() * frequencies.product_stride;
+        with_transform!(rows, T, N, M => {
+            let places = frequencies.places(T::PLACES, row_stride, offsets);
             for (index, &column) in columns.points().iter().enumerate() {
-                let mut m = [simd.splat(0.0); MAX_POINTS];
-                for (m, &row) in m.iter_mut().zip(rows.points()).take(T::POINTS) {
-                    let frequency = row * self.points() + column;
-                    let offset = offsets[usize::from(frequencies.classes[frequency])];
-                    // SAFETY: the tile has this frequency.
-                    *m = unsafe { simd.load(products.add(frequency * frequencies.product_stride + offset)) };
-                }
-                let y = T::output(simd, m);
-                for (line, y) in square.iter_mut().zip(y).take(T::OUTPUTS) {
-                    line[index] = y;
+                let products = products.wrapping_add(column * frequencies.product_stride);
+                let places = &places[frequencies.column_present[column]];
+                // SAFETY: the tile has this frequency.
+                let m: Line<S, N> = places.map(|place| unsafe { simd.load(products.add(place)) });
+                let y: Line<S, M> = T::output(simd, m);
+                for (line, y) in square.iter_mut().zip(y) {
+                    // The index is below 8 anyway.
+                    line[index % MAX_POINTS] = y;
                 }
             }
         });
-        with_transform!(columns, T => {
-            let mut above = [simd.splat(0.0); MAX_POINTS];
+        with_transform!(columns, T, N, M => {
+            let mut above = [simd.splat(0.0); M];
             for (row, line) in square.iter().enumerate().take(sink.rows).skip(sink.first_row) {
-                let mut y = T::output(simd, *line);
-                for y in y.iter_mut().take(T::OUTPUTS) {
+                let m: Line<S, N> = core::array::from_fn(|column| line[column]);
+                let mut y: Line<S, M> = T::output(simd, m);
+                for y in &mut y {
                     *y = simd.add(*y, channels.bias);
                     if self.dims.relu {
                         *y = simd.relu(*y);
@@ -258,7 +273,7 @@ impl<S: Simd> Problem<'_, S> {
                 }
                 if POOL {
                     // A window that reaches beyond the convolution takes its existing elements twice.
-                    if sink.columns < T::OUTPUTS && sink.columns % 2 == 1 {
+                    if sink.columns < M && sink.columns % 2 == 1 {
                         y[sink.columns] = y[sink.columns - 1];
                     }
                     if row % 2 == 0 {
@@ -273,7 +288,7 @@ impl<S: Simd> Problem<'_, S> {
                     // SAFETY: the row lies before `written_rows`, the pixels before `written`.
                     unsafe {
                         let target = sink.start.add(row / 2 * sink.row_stride);
-                        for pixel in 0..T::OUTPUTS / 2 {
+                        for pixel in 0..M / 2 {
                             if pixel < sink.written {
                                 let upper = simd.max(above[2 * pixel], above[2 * pixel + 1]);
                                 let lower = simd.max(y[2 * pixel], y[2 * pixel + 1]);
@@ -285,7 +300,7 @@ impl<S: Simd> Problem<'_, S> {
                     // SAFETY: the row is wanted and exists, the pixels lie before `written`.
                     unsafe {
                         let target = sink.start.wrapping_add(row * sink.row_stride);
-                        for pixel in 0..T::OUTPUTS {
+                        for pixel in 0..M {
                             if pixel < sink.written {
                                 simd.store(y[pixel], target.add(pixel * BLOCK));
                             }
@@ -340,9 +355,14 @@ impl<S: Simd> Problem<'_, S> {
     }
 }
 
-/// Image, row and column of every tile, counted in the chunk.
+/// Calls `body` with the image, the row and the column of every tile, counted in the chunk.
 #[inline(always)]
-fn each_tile(chunk: &Chunk) -> impl Iterator<Item = (usize, usize, usize)> {
-    let (rows, columns) = (chunk.rows.len, chunk.columns.len);
-    (0..chunk.tiles()).map(move |index| (index / columns / rows, index / columns % rows, index % columns))
+fn each_tile(chunk: &Chunk, mut body: impl FnMut(usize, usize, usize)) {
+    for image in 0..chunk.images {
+        for row in 0..chunk.rows.len {
+            for column in 0..chunk.columns.len {
+                body(image, row, column);
+            }
+        }
+    }
 }

@@ -16,11 +16,11 @@ const SPANS: [(Span, Algorithm); 5] = [
 type Matrix = [[f64; MAX_POINTS]; MAX_POINTS];
 
 /// The matrix of a linear function of lines.
-fn matrix(len: usize, f: impl Fn(Line<Portable>) -> Line<Portable>) -> Matrix {
+fn matrix<const N: usize, const M: usize>(f: impl Fn(Line<Portable, N>) -> Line<Portable, M>) -> Matrix {
     let simd = Portable;
     let mut matrix = [[0.0; MAX_POINTS]; MAX_POINTS];
-    for column in 0..len {
-        let mut unit = [simd.splat(0.0); MAX_POINTS];
+    for column in 0..N {
+        let mut unit = [simd.splat(0.0); N];
         unit[column] = simd.splat(1.0);
         for (row, value) in f(unit).iter().enumerate() {
             matrix[row][column] = f64::from(simd.lanes(*value)[0]);
@@ -32,8 +32,9 @@ fn matrix(len: usize, f: impl Fn(Line<Portable>) -> Line<Portable>) -> Matrix {
 /// B^T, G at the points of the span, and A^T.
 fn matrices(span: Span, algorithm: Algorithm) -> (Matrix, [[f64; 3]; MAX_POINTS], Matrix) {
     let points = span.points().len();
-    let (input, output) = with_transform!(span, T => {
-        (matrix(points, |d| T::input(Portable, d)), matrix(points, |m| T::output(Portable, m)))
+    let (input, output) = with_transform!(span, T, N, M => {
+        assert_eq!((points, span.outputs()), (N, M));
+        (matrix::<N, N>(|d| T::input(Portable, d)), matrix::<N, M>(|m| T::output(Portable, m)))
     });
     let whole = kernel_transform(algorithm);
     let mut kernel = [[0.0; 3]; MAX_POINTS];

@@ -58,7 +58,7 @@ pub(super) struct AxisPart {
     /// Whether the last tile is narrower than the others.
     narrow: bool,
     /// For each point of the whole span, whether the last tile has it, too.
-    present: [bool; MAX_POINTS],
+    pub(super) present: [bool; MAX_POINTS],
 }
 
 impl AxisPart {

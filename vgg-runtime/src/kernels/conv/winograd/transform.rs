@@ -46,11 +46,11 @@ impl Span {
     /// The places of its points in the whole set.
     pub(super) const fn points(self) -> &'static [usize] {
         match self {
-            Self::FourOfF4 => &[0, 1, 2, 3, 4, 5],
-            Self::TwoOfF4 => &[0, 1, 2, 5],
-            Self::SixOfF6 => &[0, 1, 2, 3, 4, 5, 6, 7],
-            Self::FourOfF6 => &[0, 1, 2, 3, 4, 7],
-            Self::TwoOfF6 => &[0, 1, 2, 7],
+            Self::FourOfF4 => &<FourOfF4 as Transform<6, 4>>::PLACES,
+            Self::TwoOfF4 => &<TwoOfF4 as Transform<4, 2>>::PLACES,
+            Self::SixOfF6 => &<SixOfF6 as Transform<8, 6>>::PLACES,
+            Self::FourOfF6 => &<FourOfF6 as Transform<6, 4>>::PLACES,
+            Self::TwoOfF6 => &<TwoOfF6 as Transform<4, 2>>::PLACES,
         }
     }
 
@@ -77,50 +77,38 @@ pub(super) const POINTS_F4: [f64; 5] = [
 /// The finite points of F(6, 3).
 pub(super) const POINTS_F6: [f64; 7] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
 
-/// Up to [`MAX_POINTS`] vectors, of which a span uses the first ones.
-pub(super) type Line<S> = [<S as Simd>::Vector; MAX_POINTS];
+/// `N` vectors of eight channels.
+pub(super) type Line<S, const N: usize> = [<S as Simd>::Vector; N];
 
-/// The transforms of a span, with its constants known to the compiler.
-pub(super) trait Transform {
-    /// Inputs and points.
-    const POINTS: usize;
-    /// Outputs.
-    const OUTPUTS: usize = Self::POINTS - 2;
+/// The transforms of a span of `N` points and `M` outputs, with its constants known to the compiler.
+pub(super) trait Transform<const N: usize, const M: usize> {
+    /// The places of the points in the whole set.
+    const PLACES: [usize; N];
 
     /// `B^T d`.
-    fn input<S: Simd>(simd: S, d: Line<S>) -> Line<S>;
+    fn input<S: Simd>(simd: S, d: Line<S, N>) -> Line<S, N>;
 
     /// `A^T m`.
-    fn output<S: Simd>(simd: S, m: Line<S>) -> Line<S>;
+    fn output<S: Simd>(simd: S, m: Line<S, N>) -> Line<S, M>;
 }
 
-/// Evaluates `$body` with the type `$transform` that belongs to a [`Span`].
+/// Evaluates `$body` with the type `$transform` that belongs to a [`Span`], and the numbers `$n` of its points and `$m` of its outputs.
 macro_rules! with_transform {
-    ($span:expr, $transform:ident => $body:expr) => {{
-        use $crate::kernels::conv::winograd::transform::{FourOfF4, FourOfF6, SixOfF6, Span, TwoOfF4, TwoOfF6};
+    ($span:expr, $transform:ident, $n:ident, $m:ident => $body:expr) => {
+        $crate::kernels::conv::winograd::transform::with_transform!(
+            @ $span, $transform, $n, $m => $body, [FourOfF4 6 4] [TwoOfF4 4 2] [SixOfF6 8 6] [FourOfF6 6 4] [TwoOfF6 4 2]
+        )
+    };
+    (@ $span:expr, $transform:ident, $n:ident, $m:ident => $body:expr, $([$name:ident $points:literal $outputs:literal])*) => {
         match $span {
-            Span::FourOfF4 => {
-                type $transform = FourOfF4;
+            $($crate::kernels::conv::winograd::transform::Span::$name => {
+                type $transform = $crate::kernels::conv::winograd::transform::$name;
+                const $n: usize = $points;
+                const $m: usize = $outputs;
                 $body
-            }
-            Span::TwoOfF4 => {
-                type $transform = TwoOfF4;
-                $body
-            }
-            Span::SixOfF6 => {
-                type $transform = SixOfF6;
-                $body
-            }
-            Span::FourOfF6 => {
-                type $transform = FourOfF6;
-                $body
-            }
-            Span::TwoOfF6 => {
-                type $transform = TwoOfF6;
-                $body
-            }
+            })*
         }
-    }};
+    };
 }
 pub(super) use with_transform;
 
@@ -135,26 +123,23 @@ struct Four {
 
 impl Four {
     #[inline(always)]
-    fn input<S: Simd>(&self, simd: S, d: Line<S>) -> Line<S> {
+    fn input<S: Simd>(&self, simd: S, d: Line<S, 4>) -> Line<S, 4> {
         let c = |x: f32| simd.splat(x);
         let [zero, pair] = self.scale;
         // x^2 - a^2, x (x ± a), x (x^2 - a^2)
         let even = simd.mul(d[2], c(pair));
         let odd = simd.mul(d[1], c(self.a * pair));
-        let mut v = d;
-        v[0] = simd.mul_add(d[0], c(-self.aa * zero), simd.mul(d[2], c(zero)));
-        v[1] = simd.add(even, odd);
-        v[2] = simd.sub(even, odd);
-        v[3] = simd.mul_add(d[1], c(-self.aa), d[3]);
-        v
+        [
+            simd.mul_add(d[0], c(-self.aa * zero), simd.mul(d[2], c(zero))),
+            simd.add(even, odd),
+            simd.sub(even, odd),
+            simd.mul_add(d[1], c(-self.aa), d[3]),
+        ]
     }
 
     #[inline(always)]
-    fn output<S: Simd>(&self, simd: S, m: Line<S>) -> Line<S> {
-        let mut y = m;
-        y[0] = simd.add(m[0], simd.add(m[1], m[2]));
-        y[1] = simd.mul_add(simd.sub(m[1], m[2]), simd.splat(self.a), m[3]);
-        y
+    fn output<S: Simd>(&self, simd: S, m: Line<S, 4>) -> Line<S, 2> {
+        [simd.add(m[0], simd.add(m[1], m[2])), simd.mul_add(simd.sub(m[1], m[2]), simd.splat(self.a), m[3])]
     }
 }
 
@@ -171,7 +156,7 @@ struct Six {
 
 impl Six {
     #[inline(always)]
-    fn input<S: Simd>(&self, simd: S, d: Line<S>) -> Line<S> {
+    fn input<S: Simd>(&self, simd: S, d: Line<S, 6>) -> Line<S, 6> {
         let Self { a, b, aa, bb, .. } = *self;
         let [zero, first, second] = self.scale;
         let c = |x: f32| simd.splat(x);
@@ -188,26 +173,22 @@ impl Six {
         let first = pair(a, bb, first);
         let second = pair(b, aa, second);
         let even = quartic([d[0], d[2], d[4]]);
-        let mut v = d;
-        v[0] = if zero == 1.0 { even } else { simd.mul(even, c(zero)) };
-        [v[1], v[2]] = first;
-        [v[3], v[4]] = second;
-        v[5] = quartic([d[1], d[3], d[5]]);
-        v
+        let even = if zero == 1.0 { even } else { simd.mul(even, c(zero)) };
+        [even, first[0], first[1], second[0], second[1], quartic([d[1], d[3], d[5]])]
     }
 
     #[inline(always)]
-    fn output<S: Simd>(&self, simd: S, m: Line<S>) -> Line<S> {
+    fn output<S: Simd>(&self, simd: S, m: Line<S, 6>) -> Line<S, 4> {
         let Self { a, b, aa, bb, .. } = *self;
         let c = |x: f32| simd.splat(x);
         let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
         let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-        let mut y = m;
-        y[0] = simd.add(m[0], simd.add(sum_a, sum_b));
-        y[1] = simd.mul_add(difference_a, c(a), simd.mul(difference_b, c(b)));
-        y[2] = simd.mul_add(sum_a, c(aa), simd.mul(sum_b, c(bb)));
-        y[3] = simd.mul_add(difference_a, c(a * aa), simd.mul_add(difference_b, c(b * bb), m[5]));
-        y
+        [
+            simd.add(m[0], simd.add(sum_a, sum_b)),
+            simd.mul_add(difference_a, c(a), simd.mul(difference_b, c(b))),
+            simd.mul_add(sum_a, c(aa), simd.mul(sum_b, c(bb))),
+            simd.mul_add(difference_a, c(a * aa), simd.mul_add(difference_b, c(b * bb), m[5])),
+        ]
     }
 }
 
@@ -219,16 +200,16 @@ impl FourOfF4 {
         Six { a: core::f32::consts::FRAC_1_SQRT_2, b: core::f32::consts::SQRT_2, aa: 0.5, bb: 2.0, scale: [1.0; 3] };
 }
 
-impl Transform for FourOfF4 {
-    const POINTS: usize = 6;
+impl Transform<6, 4> for FourOfF4 {
+    const PLACES: [usize; 6] = [0, 1, 2, 3, 4, 5];
 
     #[inline(always)]
-    fn input<S: Simd>(simd: S, d: Line<S>) -> Line<S> {
+    fn input<S: Simd>(simd: S, d: Line<S, 6>) -> Line<S, 6> {
         Self::AT.input(simd, d)
     }
 
     #[inline(always)]
-    fn output<S: Simd>(simd: S, m: Line<S>) -> Line<S> {
+    fn output<S: Simd>(simd: S, m: Line<S, 6>) -> Line<S, 4> {
         Self::AT.output(simd, m)
     }
 }
@@ -241,16 +222,16 @@ impl TwoOfF4 {
     const AT: Four = Four { a: core::f32::consts::FRAC_1_SQRT_2, aa: 0.5, scale: [-2.0, -1.5] };
 }
 
-impl Transform for TwoOfF4 {
-    const POINTS: usize = 4;
+impl Transform<4, 2> for TwoOfF4 {
+    const PLACES: [usize; 4] = [0, 1, 2, 5];
 
     #[inline(always)]
-    fn input<S: Simd>(simd: S, d: Line<S>) -> Line<S> {
+    fn input<S: Simd>(simd: S, d: Line<S, 4>) -> Line<S, 4> {
         Self::AT.input(simd, d)
     }
 
     #[inline(always)]
-    fn output<S: Simd>(simd: S, m: Line<S>) -> Line<S> {
+    fn output<S: Simd>(simd: S, m: Line<S, 4>) -> Line<S, 2> {
         Self::AT.output(simd, m)
     }
 }
@@ -263,16 +244,16 @@ impl FourOfF6 {
     const AT: Six = Six { a: 1.0, b: 2.0, aa: 1.0, bb: 4.0, scale: [-0.25, 0.75, 3.75] };
 }
 
-impl Transform for FourOfF6 {
-    const POINTS: usize = 6;
+impl Transform<6, 4> for FourOfF6 {
+    const PLACES: [usize; 6] = [0, 1, 2, 3, 4, 7];
 
     #[inline(always)]
-    fn input<S: Simd>(simd: S, d: Line<S>) -> Line<S> {
+    fn input<S: Simd>(simd: S, d: Line<S, 6>) -> Line<S, 6> {
         Self::AT.input(simd, d)
     }
 
     #[inline(always)]
-    fn output<S: Simd>(simd: S, m: Line<S>) -> Line<S> {
+    fn output<S: Simd>(simd: S, m: Line<S, 6>) -> Line<S, 4> {
         Self::AT.output(simd, m)
     }
 }
@@ -285,16 +266,16 @@ impl TwoOfF6 {
     const AT: Four = Four { a: 1.0, aa: 1.0, scale: [1.0, -2.25] };
 }
 
-impl Transform for TwoOfF6 {
-    const POINTS: usize = 4;
+impl Transform<4, 2> for TwoOfF6 {
+    const PLACES: [usize; 4] = [0, 1, 2, 7];
 
     #[inline(always)]
-    fn input<S: Simd>(simd: S, d: Line<S>) -> Line<S> {
+    fn input<S: Simd>(simd: S, d: Line<S, 4>) -> Line<S, 4> {
         Self::AT.input(simd, d)
     }
 
     #[inline(always)]
-    fn output<S: Simd>(simd: S, m: Line<S>) -> Line<S> {
+    fn output<S: Simd>(simd: S, m: Line<S, 4>) -> Line<S, 2> {
         Self::AT.output(simd, m)
     }
 }
@@ -302,11 +283,11 @@ impl Transform for TwoOfF6 {
 /// [`Span::SixOfF6`].
 pub(super) struct SixOfF6;
 
-impl Transform for SixOfF6 {
-    const POINTS: usize = 8;
+impl Transform<8, 6> for SixOfF6 {
+    const PLACES: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
     #[inline(always)]
-    fn input<S: Simd>(simd: S, d: Line<S>) -> Line<S> {
+    fn input<S: Simd>(simd: S, d: Line<S, 8>) -> Line<S, 8> {
         let c = |x: f32| simd.splat(x);
         // (x^2 - 1) (x^2 - 4) (x^2 - ¼) = x^6 - 21/4 x^4 + 21/4 x^2 - 1
         let sextic = |d: [S::Vector; 4]| simd.mul_add(simd.sub(d[1], d[2]), c(5.25), simd.sub(d[3], d[0]));
@@ -319,20 +300,16 @@ impl Transform for SixOfF6 {
         let one = |d: [S::Vector; 3]| simd.mul_add(d[1], c(-4.25), simd.add(d[0], d[2]));
         let two = |d: [S::Vector; 3]| simd.mul_add(d[0], c(0.25), simd.mul_add(d[1], c(-1.25), d[2]));
         let half = |d: [S::Vector; 3]| simd.mul_add(d[0], c(4.0), simd.mul_add(d[1], c(-5.0), d[2]));
-        let mut v = d;
-        v[0] = sextic([d[0], d[2], d[4], d[6]]);
-        let (even, odd) = (one(evens), one(odds));
-        (v[1], v[2]) = (simd.add(even, odd), simd.sub(even, odd));
-        let (even, odd) = (two(evens), quartic(odds, -1.25, 0.25, 2.0));
-        (v[3], v[4]) = (simd.add(even, odd), simd.sub(even, odd));
-        let (even, odd) = (half(evens), quartic(odds, -5.0, 4.0, 0.5));
-        (v[5], v[6]) = (simd.add(even, odd), simd.sub(even, odd));
-        v[7] = sextic([d[1], d[3], d[5], d[7]]);
-        v
+        let pair = |even, odd| [simd.add(even, odd), simd.sub(even, odd)];
+        let [plus_1, minus_1] = pair(one(evens), one(odds));
+        let [plus_2, minus_2] = pair(two(evens), quartic(odds, -1.25, 0.25, 2.0));
+        let [plus_h, minus_h] = pair(half(evens), quartic(odds, -5.0, 4.0, 0.5));
+        let [zero, infinity] = [sextic([d[0], d[2], d[4], d[6]]), sextic([d[1], d[3], d[5], d[7]])];
+        [zero, plus_1, minus_1, plus_2, minus_2, plus_h, minus_h, infinity]
     }
 
     #[inline(always)]
-    fn output<S: Simd>(simd: S, m: Line<S>) -> Line<S> {
+    fn output<S: Simd>(simd: S, m: Line<S, 8>) -> Line<S, 6> {
         let c = |x: f32| simd.splat(x);
         let (sum_1, difference_1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
         let (sum_2, difference_2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
@@ -342,13 +319,13 @@ impl Transform for SixOfF6 {
             let scale = (1u32 << k) as f32;
             simd.mul_add(half, c(1.0 / scale), simd.mul_add(two, c(scale), one))
         };
-        let mut y = m;
-        y[0] = simd.add(simd.add(m[0], sum_1), simd.add(sum_2, sum_h));
-        y[1] = power(difference_1, difference_2, difference_h, 1);
-        y[2] = power(sum_1, sum_2, sum_h, 2);
-        y[3] = power(difference_1, difference_2, difference_h, 3);
-        y[4] = power(sum_1, sum_2, sum_h, 4);
-        y[5] = simd.add(power(difference_1, difference_2, difference_h, 5), m[7]);
-        y
+        [
+            simd.add(simd.add(m[0], sum_1), simd.add(sum_2, sum_h)),
+            power(difference_1, difference_2, difference_h, 1),
+            power(sum_1, sum_2, sum_h, 2),
+            power(difference_1, difference_2, difference_h, 3),
+            power(sum_1, sum_2, sum_h, 4),
+            simd.add(power(difference_1, difference_2, difference_h, 5), m[7]),
+        ]
     }
 }
