@@ -1,4 +1,21 @@
-//! The compiler of the VGG family.
+//! The compiler of the VGG family: from one declaration to ONNX and to statically shape-specialised Rust.
+//!
+//! The modules are the pipeline, in the order in which data goes through them:
+//!
+//! | module | from | to |
+//! |---|---|---|
+//! | [`spec`] | tokens or text in the notation of the papers | [`spec::ModelSpec`], checked, with spans |
+//! | [`lower()`] | [`spec::ModelSpec`] | [`ir::Graph`]: ONNX operators |
+//! | [`passes`] | [`ir::Graph`] | [`ir::Graph`]: dropout gone, batch norm folded |
+//! | [`mod@ir`] | [`ir::Graph`] | [`ir::TypedGraph`], by [`ir::verify()`] alone: shapes known, invariants hold |
+//! | [`onnx`] | [`ir::TypedGraph`] | an ONNX model |
+//! | [`mod@plan`] | [`ir::TypedGraph`] | [`plan::ExecutionPlan`]: fused, laid out, placed |
+//! | [`rust`] | [`plan::ExecutionPlan`] | the files of a crate, or a module in place |
+//! | [`weights`] | a file or a seed | one tensor for each parameter, and the canonical safetensors file |
+//!
+//! [`compile`] goes the whole way to the plan; [`expand`] is what the `vgg!` macro does, and
+//! [`module_source`] is the same for build scripts. The kernels that generated code
+//! calls are in the crate `vgg-runtime`, which this crate never depends on.
 #![forbid(unsafe_code)]
 
 pub mod atomic;
@@ -10,7 +27,8 @@ pub mod passes;
 pub mod plan;
 pub mod rust;
 pub mod spec;
+mod suggest;
 pub mod weights;
 
-pub use compile::{CompileError, CompileOptions, Compiled, compile, expand};
+pub use compile::{CompileError, CompileOptions, Compiled, compile, expand, module_source};
 pub use lower::lower;

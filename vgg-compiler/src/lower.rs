@@ -1,10 +1,8 @@
 //! From a declaration to a graph: implied ReLUs and the flattening before the classifier become nodes.
 
-use crate::ir::{
-    Conv, Graph, Lrn, Node, Op, Param, ParamId, ParamSource, Pool, Shape, ShapeError, Value, ValueId, shape,
-};
+use crate::ir::{Graph, Node, Op, Param, ParamId, ParamSource, Shape, ShapeError, Value, ValueId, shape};
 use crate::spec::names::{LayerNames, layer_names};
-use crate::spec::{Extent, LayerKind, ModelSpec, PoolSpec};
+use crate::spec::{LayerKind, ModelSpec};
 
 /// The graph of a declaration, with batch norm and dropout as declared.
 ///
@@ -54,26 +52,10 @@ impl Chain {
     }
 
     fn layer(&mut self, kind: &LayerKind, names: &LayerNames) -> Result<(), ShapeError> {
-        let op = match *kind {
-            LayerKind::Conv { kernel, filters, stride, pad, .. } => Op::Conv(Conv {
-                out_channels: filters,
-                kernel_shape: pair(kernel),
-                strides: pair(stride),
-                pads: sides(pad),
-            }),
-            LayerKind::BatchNorm { epsilon } => Op::BatchNormalization { epsilon },
-            LayerKind::Lrn { size, alpha, beta, k } => Op::Lrn(Lrn { size, alpha, beta, bias: k }),
-            LayerKind::MaxPool(pool) => Op::MaxPool(window(pool)),
-            LayerKind::AvgPool(pool) => Op::AveragePool(window(pool)),
-            LayerKind::Fc { units, .. } => {
-                if let Shape::Image { .. } = self.shape {
-                    self.push("flatten", Op::Flatten, None)?;
-                }
-                Op::Gemm { out_features: units }
-            }
-            LayerKind::Dropout { ratio } => Op::Dropout { ratio },
-            LayerKind::Softmax => Op::Softmax,
-        };
+        let op = kind.op();
+        if let (Op::Gemm { .. }, Shape::Image { .. }) = (op, self.shape) {
+            self.push("flatten", Op::Flatten, None)?;
+        }
         self.push(&names.name, op, names.key.as_deref())
     }
 
@@ -93,16 +75,4 @@ impl Chain {
         self.graph.output = output;
         Ok(())
     }
-}
-
-fn pair(extent: Extent) -> [usize; 2] {
-    [extent.height, extent.width]
-}
-
-fn sides(pad: Extent) -> [usize; 4] {
-    [pad.height, pad.width, pad.height, pad.width]
-}
-
-fn window(pool: PoolSpec) -> Pool {
-    Pool { kernel_shape: pair(pool.kernel), strides: pair(pool.stride), pads: sides(pool.pad), ceil_mode: pool.ceil }
 }

@@ -29,11 +29,12 @@ impl Images {
     ///
     /// When the file cannot be read, or holds something else.
     pub fn read(path: &Path, shape: Shape) -> Result<Self, Error> {
-        let (found, values) = npy::read_f32(path).map_err(|error| match error {
-            vgg_runtime::Error::Io { source, .. } => {
-                Error::reading(path, &source).with_help("give the path of an array that numpy.save has written")
-            }
-            error => error.into(),
+        let (found, values) = npy::read_f32(path).map_err(|error| {
+            let error = match error {
+                vgg_runtime::Error::Io { source, .. } => Error::reading(path, &source),
+                error => error.into(),
+            };
+            error.or_help("give an array that numpy.save has written: little-endian f32 in C order")
         })?;
         let expected = shape.dims();
         match found.split_first() {

@@ -1,6 +1,6 @@
 //! What is computed: a graph of ONNX operators, before anything is fused or placed.
 //!
-//! [`lower`] makes a [`Graph`] of a declaration, [`crate::passes`] rewrite it, [`verify()`] checks it and infers its shapes.
+//! [`lower`](crate::lower()) makes a [`Graph`] of a declaration, [`crate::passes`] rewrite it, [`verify()`] checks it and infers its shapes.
 //! Only the resulting [`TypedGraph`] reaches the ONNX writer and the planner.
 
 mod graph;

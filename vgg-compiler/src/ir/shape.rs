@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::op::{Conv, Op, Pool};
 
-/// The shape of an activation without its leading batch dimension: [C, H, W] or [features].
+/// The shape of an activation without its leading batch dimension: `[C, H, W]` or `[features]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// A stack of feature maps.

@@ -168,7 +168,7 @@ impl Algorithm {
     }
 }
 
-/// Feature maps in the blocked layout: [N][C/block][top + H + bottom][left + W + right][block].
+/// Feature maps in the blocked layout: `[N][C/block][top + H + bottom][left + W + right][block]`.
 ///
 /// The halo is part of the buffer and holds zeros, so that a convolution reads its padding like any other pixel. Channels
 /// are padded to a multiple of the block; those beyond C hold zeros.

@@ -12,6 +12,7 @@ mod step;
 mod table;
 
 pub(crate) use expand::in_place;
+pub(crate) use format::source_text;
 pub use model::Network;
 pub use package::{EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, SourceFile, WEIGHTS_FILE, package};
 pub use table::{grouped, layer_table};
@@ -54,22 +55,6 @@ pub(crate) fn safe_ident(name: &str) -> Option<Ident> {
     (ascii && syn::parse_str::<Ident>(name).is_ok()).then(|| Ident::new(name, Span::call_site()))
 }
 
-/// `VggTiny` as `vgg_tiny`: the stem of files and the default name of a crate.
-pub fn snake_case(name: &str) -> String {
-    let mut out = String::with_capacity(name.len() + 4);
-    let mut previous: Option<char> = None;
-    for c in name.chars() {
-        if c.is_ascii_uppercase()
-            && previous.is_some_and(|before| before.is_ascii_lowercase() || before.is_ascii_digit())
-        {
-            out.push('_');
-        }
-        out.extend(c.to_lowercase());
-        previous = Some(c);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -86,15 +71,6 @@ mod name_tests {
             ["", "16vgg", "Vgg", "vgg-16", "fn", "std", "vgg_runtime", "x\"\n[dependencies]", "é", &"a".repeat(65)]
         {
             assert!(!is_crate_name(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn snake_case_of_type_names() {
-        for (name, snake) in
-            [("Vgg16", "vgg16"), ("VggTiny", "vgg_tiny"), ("VGG", "vgg"), ("fashion", "fashion"), ("A1B", "a1_b")]
-        {
-            assert_eq!(snake_case(name), snake);
         }
     }
 }

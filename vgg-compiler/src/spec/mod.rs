@@ -19,10 +19,10 @@ pub mod check;
 pub mod diagnostic;
 pub mod limits;
 pub mod names;
+mod op;
 pub mod parse;
 pub mod print;
 pub mod shape;
-mod suggest;
 #[cfg(test)]
 mod tests;
 pub mod variants;

@@ -1,56 +1,22 @@
 //! The shapes between the layers of a declaration, and what each layer costs.
-
-use std::fmt;
+//!
+//! The shapes themselves are those of [`crate::ir::shape`]; here they get the place of the layer that cannot take them, and
+//! the limits of [`super::limits`].
 
 use super::diagnostic::Diagnostic;
 use super::limits::{MAX_EXTENT, MAX_TENSOR, MAX_TOTAL};
 use super::names::{LayerNames, layer_names};
-use super::{Extent, LayerKind, LayerSpec, ModelSpec, PoolSpec};
-
-/// The activations of one image between two layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// Channels, height and width.
-    Image {
-        /// Channels.
-        channels: usize,
-        /// Height and width.
-        extent: Extent,
-    },
-    /// Features without a place, as a fully connected layer gives them.
-    Flat {
-        /// How many.
-        features: usize,
-    },
-}
-
-impl Activation {
-    /// How many numbers there are. `None` when they cannot be counted in 64 bits.
-    pub fn elements(self) -> Option<u64> {
-        match self {
-            Self::Image { channels, extent } => product(&[channels, extent.height, extent.width]),
-            Self::Flat { features } => product(&[features]),
-        }
-    }
-}
-
-/// `64x112x112`, or `4096`.
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Image { channels, extent: Extent { height, width } } => write!(f, "{channels}x{height}x{width}"),
-            Self::Flat { features } => write!(f, "{features}"),
-        }
-    }
-}
+use super::{LayerKind, LayerSpec, ModelSpec};
+use crate::ir::shape::{infer, param_shapes};
+use crate::ir::{Op, Shape, ShapeError};
 
 /// What arrives at a layer, what leaves it, and what it costs for one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerShape {
     /// What arrives. A fully connected layer takes an image in the order channels, height, width.
-    pub input: Activation,
+    pub input: Shape,
     /// What leaves.
-    pub output: Activation,
+    pub output: Shape,
     /// Parameters that training learns: weights and biases, scale and shift of a batch norm (but not its running statistics).
     pub parameters: u64,
     /// Multiplications with a following addition, of convolutions and fully connected layers.
@@ -95,141 +61,97 @@ pub fn totals(shapes: &[Vec<LayerShape>]) -> Option<Totals> {
     for shape in shapes.iter().flatten() {
         totals.parameters = totals.parameters.checked_add(shape.parameters)?;
         totals.macs = totals.macs.checked_add(shape.macs)?;
-        totals.activations = totals.activations.checked_add(shape.output.elements()?)?;
+        totals.activations = totals.activations.checked_add(elements(shape.output)?)?;
     }
     (totals.parameters <= MAX_TOTAL && totals.activations <= MAX_TOTAL).then_some(totals)
 }
 
 /// What arrives at the first layer.
-fn input(spec: &ModelSpec) -> Result<Activation, Diagnostic> {
-    let extent = Extent { height: spec.input.height.value, width: spec.input.width.value };
-    let input = Activation::Image { channels: spec.input.channels.value, extent };
-    match input.elements() {
-        Some(elements) if elements <= MAX_TENSOR => Ok(input),
+fn input(spec: &ModelSpec) -> Result<Shape, Diagnostic> {
+    let input = &spec.input;
+    let shape = Shape::Image { channels: input.channels.value, height: input.height.value, width: input.width.value };
+    match elements(shape) {
+        Some(elements) if elements <= MAX_TENSOR => Ok(shape),
         _ => {
-            let message = format!("the input {input} is too large, expected at most {MAX_TENSOR} numbers");
+            let message = format!("the input {shape} is too large, expected at most {MAX_TENSOR} numbers");
             Err(Diagnostic::new(spec.input.channels.span, message))
         }
     }
 }
 
-fn layer_shape(layer: &LayerSpec, names: &LayerNames, input: Activation) -> Result<LayerShape, Diagnostic> {
-    let name = &names.name;
-    let same = LayerShape { input, output: input, parameters: 0, macs: 0 };
-    let shape = match (&layer.kind, input) {
-        (&LayerKind::Conv { kernel, filters, stride, pad, .. }, Activation::Image { channels, extent }) => {
-            let extent = Extent {
-                height: windows(extent.height, kernel.height, stride.height, pad.height, false),
-                width: windows(extent.width, kernel.width, stride.width, pad.width, false),
-            };
-            let taps = [channels, kernel.height, kernel.width];
-            let weights = product(&[&taps[..], &[filters]].concat());
-            let macs = product(&[&taps[..], &[filters, extent.height, extent.width]].concat());
-            let output = Activation::Image { channels: filters, extent };
-            fits(layer, name, same, kernel, pad)?;
-            parametric(layer, name, LayerShape { output, ..same }, weights, filters, macs)?
-        }
-        (LayerKind::MaxPool(pool) | LayerKind::AvgPool(pool), Activation::Image { channels, extent }) => {
-            let &PoolSpec { kernel, stride, pad, ceil } = pool;
-            fits(layer, name, same, kernel, pad)?;
-            let extent = Extent {
-                height: windows(extent.height, kernel.height, stride.height, pad.height, ceil),
-                width: windows(extent.width, kernel.width, stride.width, pad.width, ceil),
-            };
-            LayerShape { output: Activation::Image { channels, extent }, ..same }
-        }
-        (LayerKind::BatchNorm { .. }, Activation::Image { channels, .. }) => {
-            parametric(layer, name, same, product(&[channels]), channels, Some(0))?
-        }
-        (LayerKind::Lrn { .. }, Activation::Image { .. }) | (LayerKind::Dropout { .. }, _) => same,
-        (LayerKind::Softmax, Activation::Flat { .. }) => same,
-        (&LayerKind::Fc { units, .. }, _) => {
-            let weights = product(&[units]).and_then(|units| units.checked_mul(input.elements()?));
-            let output = Activation::Flat { features: units };
-            parametric(layer, name, LayerShape { output, ..same }, weights, units, weights)?
-        }
-        (_, Activation::Flat { features }) => {
-            let message = format!("`{name}` needs an image, but {features} features without a place arrive");
-            return Err(Diagnostic::new(layer.span, message));
-        }
-        (LayerKind::Softmax, Activation::Image { .. }) => {
-            let message =
-                format!("`{name}` needs the classes of a fully connected layer, but an image of {input} arrives");
-            return Err(Diagnostic::new(layer.span, message));
-        }
+fn layer_shape(layer: &LayerSpec, names: &LayerNames, input: Shape) -> Result<LayerShape, Diagnostic> {
+    let (name, op) = (&names.name, layer.kind.op());
+    let refused = |error| refusal(layer, name, input, &error);
+    // A fully connected layer flattens what arrives.
+    let taken = match op {
+        Op::Gemm { .. } => Shape::Flat { features: input.len() },
+        _ => input,
     };
-    bounded(layer, name, shape)
-}
-
-/// Positions of a window along one direction. With `ceil` a last window may reach beyond the padded image, but it must begin
-/// inside the image or the padding before it, as in Caffe, PyTorch and ONNX.
-fn windows(size: usize, kernel: usize, stride: usize, pad: usize, ceil: bool) -> usize {
-    let steps = size.saturating_add(pad.saturating_mul(2)).saturating_sub(kernel);
-    let stride = stride.max(1);
-    let last = if ceil { steps.div_ceil(stride) } else { steps / stride };
-    let begins_outside = ceil && last > 0 && last.saturating_mul(stride) >= size.saturating_add(pad);
-    last.saturating_add(1) - usize::from(begins_outside)
-}
-
-/// Refuses a window that is larger than the padded image.
-fn fits(layer: &LayerSpec, name: &str, shape: LayerShape, kernel: Extent, pad: Extent) -> Result<(), Diagnostic> {
-    let Activation::Image { extent, .. } = shape.input else {
-        return Ok(());
+    let output = infer(&op, taken).map_err(refused)?;
+    let shapes = param_shapes(&op, taken).map_err(refused)?;
+    let counts: Option<Vec<u64>> = shapes.iter().map(|shape| product(shape)).collect();
+    // The first is the weight; of a batch norm only scale and shift are learned.
+    let weights = counts.as_ref().map(|counts| counts.first().copied().unwrap_or(0));
+    let parameters = counts.as_ref().and_then(|counts| sum(counts.iter().take(2)));
+    let macs = match (&op, shapes.first()) {
+        (Op::Conv(_), Some(weight)) => elements(output)
+            .zip(product(weight.get(1..).unwrap_or_default()))
+            .and_then(|(pixels, taps)| pixels.checked_mul(taps)),
+        (Op::Gemm { .. }, _) => weights,
+        _ => Some(0),
     };
-    let height = extent.height.saturating_add(pad.height.saturating_mul(2));
-    let width = extent.width.saturating_add(pad.width.saturating_mul(2));
-    if kernel.height <= height && kernel.width <= width {
-        return Ok(());
-    }
-    let (what, arrives) = (window(layer), shape.input);
-    let padded = if pad == Extent::square(0) { String::new() } else { format!(" ({height}x{width} with padding)") };
-    let message = format!(
-        "`{name}` has a {}x{} {what}, but an image of {arrives} arrives{padded}; expected at least {}x{}",
-        kernel.height, kernel.width, kernel.height, kernel.width
-    );
-    let help = format!("give it a smaller {what} or more padding, leave out a pool before it, or enlarge the input");
-    Err(Diagnostic::new(layer.span, message).with_help(help))
-}
-
-fn window(layer: &LayerSpec) -> &'static str {
-    if matches!(layer.kind, LayerKind::Conv { .. }) { "kernel" } else { "window" }
-}
-
-/// Completes the shape of a layer that has `weights` and as many biases as `outputs`.
-fn parametric(
-    layer: &LayerSpec,
-    name: &str,
-    shape: LayerShape,
-    weights: Option<u64>,
-    outputs: usize,
-    macs: Option<u64>,
-) -> Result<LayerShape, Diagnostic> {
-    let parameters = weights.zip(product(&[outputs])).and_then(|(weights, biases)| weights.checked_add(biases));
     match (weights, parameters, macs) {
         (Some(weights), Some(parameters), Some(macs)) if weights <= MAX_TENSOR => {
-            Ok(LayerShape { parameters, macs, ..shape })
+            bounded(layer, name, LayerShape { input, output, parameters, macs })
         }
-        (weights, ..) => {
+        _ => {
             let count = weights.map_or("more than 2^64".to_owned(), |weights| weights.to_string());
-            let arrives = shape.input;
             let message = format!(
-                "`{name}` would have {count} weights for the {arrives} that arrives, expected at most {MAX_TENSOR}"
+                "`{name}` would have {count} weights for the {input} that arrives, expected at most {MAX_TENSOR}"
             );
             Err(Diagnostic::new(layer.span, message))
         }
     }
 }
 
+/// Why a layer cannot take what arrives, in terms of the notation.
+fn refusal(layer: &LayerSpec, name: &str, input: Shape, error: &ShapeError) -> Diagnostic {
+    let what = if matches!(layer.kind, LayerKind::Conv { .. }) { "kernel" } else { "window" };
+    match (error, input) {
+        (ShapeError::Window { kernel: [kernel_height, kernel_width], padded: [height, width], .. }, arrived) => {
+            let unpadded = matches!(arrived, Shape::Image { height: h, width: w, .. } if (h, w) == (*height, *width));
+            let padded = if unpadded { String::new() } else { format!(" ({height}x{width} with padding)") };
+            let message = format!(
+                "`{name}` has a {kernel_height}x{kernel_width} {what}, but an image of {arrived} arrives{padded}; expected \
+                 at least {kernel_height}x{kernel_width}"
+            );
+            let help =
+                format!("give it a smaller {what} or more padding, leave out a pool before it, or enlarge the input");
+            Diagnostic::new(layer.span, message).with_help(help)
+        }
+        (ShapeError::Rank { .. }, Shape::Flat { features }) => {
+            let message = format!("`{name}` needs an image, but {features} features without a place arrive");
+            Diagnostic::new(layer.span, message)
+        }
+        (ShapeError::Rank { .. }, Shape::Image { .. }) => {
+            let message =
+                format!("`{name}` needs the classes of a fully connected layer, but an image of {input} arrives");
+            Diagnostic::new(layer.span, message)
+        }
+        (error, _) => Diagnostic::new(layer.span, format!("`{name}`: {error}")),
+    }
+}
+
 /// Refuses an output that exceeds the limits.
 fn bounded(layer: &LayerSpec, name: &str, shape: LayerShape) -> Result<LayerShape, Diagnostic> {
     let output = shape.output;
-    if let Activation::Image { extent, .. } = output
-        && extent.height.max(extent.width) > MAX_EXTENT
+    if let Shape::Image { height, width, .. } = output
+        && height.max(width) > MAX_EXTENT
     {
         let message = format!("`{name}` gives an image of {output}, expected at most {MAX_EXTENT} rows and columns");
         return Err(Diagnostic::new(layer.span, message));
     }
-    match output.elements() {
+    match elements(output) {
         Some(elements) if elements <= MAX_TENSOR => Ok(shape),
         _ => {
             let message = format!("`{name}` gives {output}, expected at most {MAX_TENSOR} numbers");
@@ -238,6 +160,15 @@ fn bounded(layer: &LayerSpec, name: &str, shape: LayerShape) -> Result<LayerShap
     }
 }
 
+/// How many numbers a shape holds. `None` when they cannot be counted in 64 bits.
+fn elements(shape: Shape) -> Option<u64> {
+    product(&shape.dims())
+}
+
 fn product(factors: &[usize]) -> Option<u64> {
     factors.iter().try_fold(1_u64, |product, &factor| product.checked_mul(u64::try_from(factor).ok()?))
+}
+
+fn sum<'a>(mut terms: impl Iterator<Item = &'a u64>) -> Option<u64> {
+    terms.try_fold(0_u64, |sum, &term| sum.checked_add(term))
 }

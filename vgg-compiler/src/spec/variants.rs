@@ -3,7 +3,7 @@
 use super::ModelSpec;
 use super::diagnostic::FileErrors;
 use super::parse::parse_models;
-use super::suggest::nearest;
+use crate::suggest::nearest;
 
 /// The text that declares the nine variants, in the order of [`VARIANTS`].
 pub const VARIANTS_TEXT: &str = include_str!("variants.vgg");

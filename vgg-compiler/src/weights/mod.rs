@@ -13,7 +13,6 @@ mod resolve;
 mod safetensors;
 mod seeded;
 mod source;
-mod suggest;
 mod tensors;
 
 pub use canonical::Header;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::error::WeightsError;
-use super::suggest::closest;
 use super::tensors::{Tensor, Tensors, values};
 use crate::ir::{FoldedRole, Graph, Op, Param, ParamId, ParamSource, TypedGraph};
+use crate::suggest::nearest_key;
 
 /// The numbers of every parameter of one graph, checked: of the right length and finite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +138,7 @@ fn matched<'a>(
                 origin: origin.into(),
                 key: param.key.clone(),
                 expected: param.shape.clone(),
-                closest: closest(&param.key, extra.iter().copied()).map(str::to_owned),
+                closest: nearest_key(&param.key, extra.iter().copied()).map(str::to_owned),
             }),
         }
     }

@@ -6,10 +6,10 @@ use syn::parse::ParseStream;
 use syn::{Ident, Token};
 
 use super::super::diagnostic::Diagnostic;
-use super::super::suggest::{enumerate, nearest};
 use super::super::{Extent, LayerKind, LayerSpec, PoolSpec, Spanned, limits};
 use super::modifier::{KEYWORDS, Keyword, Modifier, Value, modifiers};
 use super::{Context, found, number, parentheses};
+use crate::suggest::{enumerate, nearest};
 
 /// An entry, and whether its ReLU still depends on its place in the network.
 pub(super) struct Entry {

@@ -6,10 +6,10 @@ use syn::{Ident, LitStr, Token, Visibility, token};
 
 use super::super::diagnostic::Diagnostic;
 use super::super::limits::{self, IntegerRange};
-use super::super::suggest::enumerate;
 use super::super::{InputSpec, LayerKind, ModelSpec, Spanned, variants};
 use super::layer::{Entry, layer, name};
 use super::{Context, Parsed, braces, found, number, skip_while};
+use crate::suggest::enumerate;
 
 /// Reads one declaration. `None`, with the reason in `context`, when there is not enough of one to go on.
 pub(super) fn model(input: ParseStream<'_>, context: &mut Context) -> Option<Parsed> {

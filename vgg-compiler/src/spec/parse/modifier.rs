@@ -7,9 +7,9 @@ use syn::{Ident, Token};
 
 use super::super::diagnostic::Diagnostic;
 use super::super::limits::{self, IntegerRange, RealRange};
-use super::super::suggest::{enumerate, nearest};
 use super::super::{Extent, Spanned};
 use super::{Context, found, number, skip_while};
+use crate::suggest::{enumerate, nearest};
 
 /// What follows the name of a modifier, and what it may be.
 #[derive(Clone, Copy)]

@@ -1,8 +1,9 @@
 //! The nine variants against the figures that are published or follow from the published tables, and the readings that give
 //! the same parameter shapes but another network.
 
+use crate::ir::Shape;
 use crate::spec::names::layer_names;
-use crate::spec::shape::{Activation, LayerShape, layer_shapes, totals};
+use crate::spec::shape::{LayerShape, layer_shapes, totals};
 use crate::spec::variants::{VARIANTS, suggest, variant};
 use crate::spec::{Extent, LayerKind, ModelSpec};
 
@@ -30,8 +31,8 @@ fn kind(spec: &ModelSpec, name: &str) -> LayerKind {
     table(spec).into_iter().find(|row| row.0 == name).unwrap_or_else(|| panic!("no layer {name}")).3
 }
 
-fn image(channels: usize, side: usize) -> Activation {
-    Activation::Image { channels, extent: Extent::square(side) }
+fn image(channels: usize, side: usize) -> Shape {
+    Shape::Image { channels, height: side, width: side }
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn assert_lines(name: &str, lines: &[Line]) {
     for &(layer, output, parameters, macs) in lines {
         let expected = match *output {
             [channels, side] => image(channels, side),
-            [features] => Activation::Flat { features },
+            [features] => Shape::Flat { features },
             _ => panic!("{layer}"),
         };
         let shape = shape(&spec, layer);
