@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use vgg_compiler::spec::names::file_stem;
 use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
 use vgg_compiler::spec::{ModelSpec, variants};
 use vgg_compiler::weights::{Weights, WeightsSource};
-use vgg_compiler::{CompileOptions, Compiled, compile, ir::TypedGraph, rust};
+use vgg_compiler::{CompileOptions, Compiled, compile, ir::TypedGraph};
 
 use crate::error::Error;
 use crate::progress::Progress;
@@ -88,7 +89,7 @@ impl Model {
     pub fn file_stem(&self) -> String {
         match self.origin {
             Origin::Variant(variant) => variant.name.replace('-', "_"),
-            Origin::File(_) => rust::snake_case(&self.spec.name.value),
+            Origin::File(_) => file_stem(&self.spec.name.value),
         }
     }
 
