@@ -108,7 +108,7 @@ fn picture(pixels: &[u8]) -> String {
         let shade = |column: usize| usize::from(pair[0][column] / 2 + pair[1][column] / 2) * (SHADES.len() - 1) / 254;
         (0..SIDE).map(|column| SHADES[shade(column).min(SHADES.len() - 1)]).collect::<String>()
     });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// Runs cargo in the generated crate, without network, and shows its output only when it fails.
