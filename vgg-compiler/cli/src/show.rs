@@ -15,15 +15,21 @@ use crate::table::{Align, Table, bytes};
 
 /// Show the layers of a network: names, shapes, parameters, multiply-accumulates, and how each is computed
 ///
-/// One line a step: a convolution and what is fused with it (ReLU, max pooling) is one. With --json, an object: "model",
-/// "name", "docs", "input", "output" (extents without the batch), "parameters", "macs", "weights_bytes" (of the weights
-/// file), "arena_bytes" (memory for activations); "layers", in order, each with "name", "op" (the ONNX operator), "output"
-/// (its shape), "parameters", "macs", "step" (the step that computes it); "steps", each with "name", "layers", "computes",
-/// "algorithm" (null but for convolutions), "output", "parameters", "macs".
+/// One line a step: a convolution and what is fused with it (ReLU, max pooling) is one.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  vgg show vgg-d\n  vgg show my-network.vgg --json\n  vgg show vgg-d --vgg > my-network.vgg"
-)]
+#[command(after_help = "\
+Examples:
+  vgg show vgg-d
+  vgg show my-network.vgg --json
+  vgg show vgg-d --vgg > my-network.vgg
+
+With --json (extents are without the batch):
+  {\"model\", \"name\", \"docs\": [..], \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
+   \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
+   \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"macs\",
+               \"step\" (that computes it)}],
+   \"steps\": [{\"name\", \"layers\": [..], \"computes\", \"algorithm\" (null but for convolutions),
+              \"output\": [..], \"parameters\", \"macs\"}]}")]
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg file
     model: OsString,
