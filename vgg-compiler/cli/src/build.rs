@@ -135,7 +135,7 @@ pub fn build(
     let recorded = record(&compiled.graph, &weights, &input, progress);
 
     let writing = |error| Error::writing(out, &error);
-    let mut staging = Staging::with_parents(&target).map_err(writing)?;
+    let mut staging = Staging::for_directory(&target).map_err(writing)?;
     let directory = staging.path().join(DIRECTORY);
     let package_options = PackageOptions { name, embed: options.embed, tolerance: recorded.tolerance };
     write_sources(&compiled, &package_options, &directory).map_err(|error| match error {

@@ -229,7 +229,9 @@ impl From<EmitError> for Error {
 
 impl From<rt::Error> for Error {
     fn from(error: rt::Error) -> Self {
-        Self::from_sentence(runtime_status(&error), &error.to_string())
+        let setting = matches!(error, rt::Error::Setting { .. });
+        let error = Self::from_sentence(runtime_status(&error), &error.to_string());
+        if setting { error.or_help("set the variable to what was expected, or unset it") } else { error }
     }
 }
 

@@ -113,7 +113,7 @@ pub fn export(
     let weights = load_weights(source, &graph, progress)?;
 
     let writing = |error| Error::writing(output, &error);
-    let mut staging = Staging::beside(output).map_err(writing)?;
+    let mut staging = Staging::for_file(output).map_err(writing)?;
     let external = weights_path.as_deref().map(file_name).transpose()?;
     if let Some(name) = &external {
         let total = weights.total_bytes();

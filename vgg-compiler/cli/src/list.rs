@@ -17,8 +17,8 @@ Examples:
   vgg list --json
 
 With --json (extents are without the batch):
-  [{\"name\", \"aliases\": [..], \"type\" (in Rust), \"parameters\", \"macs\" (multiply-accumulates for one image),
-    \"input\": [C, H, W], \"output\": [classes], \"source\"}]")]
+  [{\"name\", \"aliases\": [..], \"type\" (in Rust), \"parameters\", \"macs\" (multiply-accumulates
+    for one image), \"input\": [C, H, W], \"output\": [classes], \"source\"}]")]
 pub struct Arguments {
     /// Print one JSON document
     #[arg(long)]

@@ -272,7 +272,7 @@ impl Files {
 fn write_array(path: &Path, dims: &[usize], values: &[f32]) -> Result<(), Error> {
     const NAME: &str = "array.npy";
     let writing = |error| Error::writing(path, &error);
-    let mut staging = Staging::beside(path).map_err(writing)?;
+    let mut staging = Staging::for_file(path).map_err(writing)?;
     npy::write_f32(&staging.path().join(NAME), dims, values).map_err(|error| match error {
         vgg_runtime::Error::Io { source, .. } => writing(source),
         error => error.into(),
