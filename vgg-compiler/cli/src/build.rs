@@ -160,8 +160,8 @@ fn crate_name(model: &Model, options: &Options) -> Result<String, Error> {
         return Ok(name);
     }
     let error = Error::usage(format!(
-        "`{name}` cannot be the name of a crate, expected a lower-case letter, then up to 63 lower-case letters, digits or `_`, and \
-         no word that Rust reserves"
+        "`{name}` cannot be the name of a crate, expected a lower-case letter, then up to 63 lower-case letters, digits or \
+         `_`, and no word that Rust reserves"
     ));
     Err(match options.name {
         Some(_) => error.with_help("choose another name, such as my_network"),

@@ -49,7 +49,9 @@ impl Images {
                 Err(if found == expected {
                     error.with_help("a single image needs an axis more: numpy.save(path, array[None])")
                 } else if matches!(found[..], [_, height, width, channels] if expected == [channels, height, width]) {
-                    error.with_help("the channels come before rows and columns: numpy.save(path, array.transpose(0, 3, 1, 2).copy())")
+                    error.with_help(
+                        "channels come before rows and columns: numpy.save(path, array.transpose(0, 3, 1, 2).copy())",
+                    )
                 } else {
                     error.with_help("give images of the network's input shape, which `vgg show MODEL` tells")
                 })
