@@ -1,7 +1,7 @@
 //! `vgg list`: the built-in variants.
 
 use serde_json::{Value, json};
-use vgg_compiler::rust::grouped;
+use vgg_compiler::report::grouped;
 use vgg_compiler::spec::variants::VARIANTS;
 use vgg_compiler::{CompileOptions, compile};
 

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 
 use serde_json::{Value, json};
-use vgg_compiler::ir::{Node, Shape, TypedGraph};
-use vgg_compiler::plan::{ExecutionPlan, Step, StepKind};
-use vgg_compiler::rust::grouped;
+use vgg_compiler::ir::{Node, Shape};
+use vgg_compiler::report::{LayerRow, grouped, layer_rows};
 use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::console;
@@ -51,26 +50,6 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Error> {
     if arguments.json { console::print_json(&document(&model, &compiled)) } else { console::print(&text(&compiled)) }
 }
 
-/// The steps that compute something, in order.
-fn computing(plan: &ExecutionPlan) -> impl Iterator<Item = &Step> {
-    plan.steps.iter().filter(|step| !step.layers.is_empty())
-}
-
-fn nodes<'a>(graph: &'a TypedGraph, step: &'a Step) -> impl Iterator<Item = &'a Node> {
-    graph.nodes.iter().filter(|node| step.layers.contains(&node.name))
-}
-
-fn parameters(graph: &TypedGraph, node: &Node) -> u64 {
-    node.params.iter().map(|id| graph.params[id.0].len() as u64).sum()
-}
-
-fn algorithm(step: &Step) -> Option<&'static str> {
-    match &step.kind {
-        StepKind::Conv(conv) => Some(conv.algorithm.name()),
-        _ => None,
-    }
-}
-
 fn text(compiled: &Compiled) -> String {
     let Compiled { graph, plan, .. } = compiled;
     let mut table = Table::new(&[
@@ -80,14 +59,9 @@ fn text(compiled: &Compiled) -> String {
         ("parameters", Align::Right),
         ("MACs", Align::Right),
     ]);
-    for step in computing(plan) {
-        table.row(vec![
-            step.name.clone(),
-            step.kind.to_string(),
-            graph.shape(step.value).to_string(),
-            grouped(nodes(graph, step).map(|node| parameters(graph, node)).sum()),
-            grouped(nodes(graph, step).map(|node| graph.macs(node)).sum()),
-        ]);
+    for row in layer_rows(graph, plan) {
+        let (output, parameters, macs) = (row.output_text(), grouped(row.parameters), grouped(row.macs));
+        table.row(vec![row.name, row.computes, output, parameters, macs]);
     }
     table.row(vec![
         "total".into(),
@@ -126,22 +100,24 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
                 "name": node.name,
                 "op": node.op.op_type(),
                 "output": extents(graph.shape(node.output)),
-                "parameters": parameters(graph, node),
+                "parameters": node.params.iter().map(|id| graph.params[id.0].len()).sum::<usize>(),
                 "macs": graph.macs(node),
                 "step": step_of(node),
             })
         })
         .collect();
-    let steps: Vec<Value> = computing(plan)
-        .map(|step| {
+    let steps: Vec<Value> = layer_rows(graph, plan)
+        .into_iter()
+        .map(|row| {
+            let LayerRow { name, layers, computes, algorithm, output, parameters, macs } = row;
             json!({
-                "name": step.name,
-                "layers": step.layers,
-                "computes": step.kind.to_string(),
-                "algorithm": algorithm(step),
-                "output": extents(graph.shape(step.value)),
-                "parameters": nodes(graph, step).map(|node| parameters(graph, node)).sum::<u64>(),
-                "macs": nodes(graph, step).map(|node| graph.macs(node)).sum::<u64>(),
+                "name": name,
+                "layers": layers,
+                "computes": computes,
+                "algorithm": algorithm,
+                "output": output,
+                "parameters": parameters,
+                "macs": macs,
             })
         })
         .collect();
