@@ -1,5 +1,7 @@
 //! Support of the conformance tests.
 //!
+//! - [`cases`]: the networks on which everything is compared, and [`random`], which some of them are made of;
+//! - [`backends`]: every way to run one; [`conform`]: what must hold between their results;
 //! - [`ort`]: ONNX Runtime, the judge of every exported file;
 //! - [`onnx`]: changes to an ONNX file that make every intermediate activation visible;
 //! - [`compare`]: how far two results may be apart, and reports of where they are;
@@ -9,7 +11,11 @@
 //! `PYTHONPATH`. A test that needs one and does not find it fails; none is skipped.
 #![forbid(unsafe_code)]
 
+pub mod backends;
+pub mod cases;
 pub mod compare;
+pub mod conform;
 pub mod onnx;
 pub mod ort;
 pub mod python;
+pub mod random;
