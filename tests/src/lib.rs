@@ -2,6 +2,7 @@
 //!
 //! - [`cases`]: the networks on which everything is compared, and [`random`], which some of them are made of;
 //! - [`backends`]: every way to run one; [`conform`]: what must hold between their results;
+//! - [`published`]: the nine networks written down a second time, as an oracle of their declarations;
 //! - [`ort`]: ONNX Runtime, the judge of every exported file;
 //! - [`onnx`]: changes to an ONNX file that make every intermediate activation visible;
 //! - [`compare`]: how far two results may be apart, and reports of where they are;
@@ -17,5 +18,6 @@ pub mod compare;
 pub mod conform;
 pub mod onnx;
 pub mod ort;
+pub mod published;
 pub mod python;
 pub mod random;
