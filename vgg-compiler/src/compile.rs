@@ -5,14 +5,15 @@ use proc_macro2::TokenStream;
 use crate::ir::{self, ShapeError, TypedGraph, VerifyError};
 use crate::lower::lower;
 use crate::onnx::{self, ExportError, ExportOptions};
+use crate::passes;
 use crate::plan::{self, ExecutionPlan, PlanError, PlanOptions};
+use crate::rust::{self, EmitError};
 use crate::spec::ModelSpec;
 use crate::spec::check::check;
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::names::file_stem;
 use crate::spec::parse::parse_tokens;
 use crate::weights::Header;
-use crate::{passes, rust};
 
 /// What may differ between two compilations of one declaration. The macro and the command line share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,12 @@ pub enum CompileError {
     /// The graph cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The graph cannot be written as ONNX.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The generated code is not Rust: a defect of the compiler.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
 }
 
 fn messages(diagnostics: &Diagnostics) -> String {
@@ -102,25 +109,34 @@ pub fn expand(tokens: TokenStream) -> TokenStream {
         Ok(spec) => spec,
         Err(mistakes) => return mistakes.to_compile_error(),
     };
-    let name = &spec.name;
-    let located = |message: String| syn::Error::new(name.span, message).into_compile_error();
-    let compiled = match compile(&spec, &CompileOptions::default()) {
-        Ok(compiled) => compiled,
-        Err(CompileError::Spec(mistakes)) => return mistakes.to_compile_error(),
-        Err(error) => return located(error.to_string()),
-    };
-    let (stem, header) = (file_stem(&name.value), compiled.header());
-    match external_onnx(&compiled.graph, &header, &stem) {
-        Ok(onnx) => {
-            let network = rust::Network { graph: &compiled.graph, plan: &compiled.plan, header: &header };
-            rust::in_place(network, &spec.visibility, &stem, &onnx)
-        }
-        Err(error) => located(error.to_string()),
-    }
+    in_place(&spec).unwrap_or_else(|error| match error {
+        CompileError::Spec(mistakes) => mistakes.to_compile_error(),
+        other => syn::Error::new(spec.name.span, other).into_compile_error(),
+    })
 }
 
-/// The ONNX model whose initialisers are external data in `{stem}.safetensors`.
-fn external_onnx(graph: &TypedGraph, header: &Header, stem: &str) -> Result<Vec<u8>, ExportError> {
-    let options = ExportOptions { external: Some(format!("{stem}.safetensors")), ..ExportOptions::default() };
-    onnx::graph_bytes(graph, header, &options)
+/// What the `vgg!` macro expands to, as the text of a file: for build scripts, which write it to `OUT_DIR` and
+/// `include!` it.
+///
+/// ```
+/// let spec = vgg_compiler::spec::parse::parse_file("tiny.vgg", "pub Tiny: 3 x 8 x 8 { conv3-16, maxpool; fc-10 }").unwrap();
+/// let source = vgg_compiler::module_source(&spec).unwrap();
+/// assert!(source.contains("pub use __vgg_tiny::names::Tiny;"));
+/// ```
+///
+/// # Errors
+///
+/// As [`compile`].
+pub fn module_source(spec: &ModelSpec) -> Result<String, CompileError> {
+    Ok(rust::source_text(in_place(spec)?)?)
+}
+
+/// The items that define the network where they stand.
+fn in_place(spec: &ModelSpec) -> Result<TokenStream, CompileError> {
+    let compiled = compile(spec, &CompileOptions::default())?;
+    let (stem, header) = (file_stem(&spec.name.value), compiled.header());
+    let external = Some(format!("{stem}.safetensors"));
+    let onnx = onnx::graph_bytes(&compiled.graph, &header, &ExportOptions { external, ..ExportOptions::default() })?;
+    let network = rust::Network { graph: &compiled.graph, plan: &compiled.plan, header: &header };
+    Ok(rust::in_place(network, &spec.visibility, &stem, &onnx))
 }

@@ -13,7 +13,8 @@
 //! | [`rust`] | [`plan::ExecutionPlan`] | the files of a crate, or a module in place |
 //! | [`weights`] | a file or a seed | one tensor for each parameter, and the canonical safetensors file |
 //!
-//! [`compile`] goes the whole way to the plan; [`expand`] is what the `vgg!` macro does. The kernels that generated code
+//! [`compile`] goes the whole way to the plan; [`expand`] is what the `vgg!` macro does, and
+//! [`module_source`] is the same for build scripts. The kernels that generated code
 //! calls are in the crate `vgg-runtime`, which this crate never depends on.
 #![forbid(unsafe_code)]
 
@@ -29,5 +30,5 @@ pub mod spec;
 mod suggest;
 pub mod weights;
 
-pub use compile::{CompileError, CompileOptions, Compiled, compile, expand};
+pub use compile::{CompileError, CompileOptions, Compiled, compile, expand, module_source};
 pub use lower::lower;

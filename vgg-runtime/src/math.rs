@@ -35,6 +35,18 @@ pub(crate) fn sqrt_f32(x: f32) -> f32 {
     root
 }
 
+/// `1 / k!` for k from 0 to 13.
+const INVERSE_FACTORIALS: [f64; 14] = {
+    let mut values = [1.0; 14];
+    let (mut k, mut factorial) = (1, 1.0);
+    while k < values.len() {
+        factorial *= k as f64;
+        values[k] = 1.0 / factorial;
+        k += 1;
+    }
+    values
+};
+
 /// `2^n` for `-1022 <= n <= 1023`.
 fn exp2i(n: i32) -> f64 {
     f64::from_bits(((n + 1023) as u64) << 52)
@@ -58,11 +70,7 @@ pub(crate) fn exp(x: f64) -> f64 {
     let n = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
     let r = (x - f64::from(n) * LN_2_HIGH) - f64::from(n) * LN_2_LOW;
     // Taylor: the first term left out is r^14 / 14! < 4e-18.
-    let mut sum = 1.0;
-    for k in (1..=13).rev() {
-        sum = 1.0 + sum * r / f64::from(k);
-    }
-    sum * exp2i(n)
+    INVERSE_FACTORIALS.iter().rev().fold(0.0, |sum, coefficient| sum * r + coefficient) * exp2i(n)
 }
 
 /// The natural logarithm, with an absolute error of about 1e-16 and a relative error of about 1e-15.

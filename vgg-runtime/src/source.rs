@@ -54,10 +54,13 @@ pub const FILES: &[(&str, &str)] = files! {
 };
 
 /// The manifest of a copy: no dependencies, the feature `std` on by default.
-pub const MANIFEST: &str = r#"[package]
+pub const MANIFEST: &str = concat!(
+    r#"[package]
 name = "vgg-runtime"
 description = "Inference kernels for the VGG family: fused convolution, ReLU and pooling, without dependencies"
-version = "0.1.0"
+version = ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""
 edition = "2024"
 rust-version = "1.95"
 license = "MIT OR Apache-2.0"
@@ -70,4 +73,5 @@ std = []
 [lints.rust]
 # Features of the original that a copy has no use for.
 unexpected_cfgs = { level = "warn", check-cfg = ['cfg(feature, values("macros", "source"))'] }
-"#;
+"#
+);

@@ -108,6 +108,11 @@ impl Scratch {
         self.len == 0
     }
 
+    /// Overwrites the memory, as one operation after the other does: no operation relies on what it held before.
+    pub fn fill(&mut self, value: f32) {
+        self.values.as_mut_slice().fill(value);
+    }
+
     /// The whole memory, and the distance between the parts of two threads, once it is known to suffice.
     pub(crate) fn split(&mut self, len: usize, threads: &Threads) -> (&mut [f32], usize) {
         assert!(

@@ -22,6 +22,7 @@ pub(crate) fn in_place(
     let graph = proc_macro2::Literal::byte_string(onnx_graph);
     quote! {
         #[doc(hidden)]
+        #[allow(dead_code, unreachable_pub, reason = "how much of the network is used is up to the program around it")]
         mod #module {
             pub mod model {
                 //! The network, specialised to its shapes.
@@ -47,7 +48,7 @@ pub(crate) fn in_place(
                         weights: &[u8],
                     ) -> Result<::std::path::PathBuf, ::vgg_runtime::Error> {
                         Self::from_bytes(weights)?;
-                        ::vgg_runtime::write_onnx(dir.as_ref(), #stem, Self::ONNX_GRAPH, weights)
+                        ::vgg_runtime::onnx::write_onnx(dir.as_ref(), #stem, Self::ONNX_GRAPH, weights)
                     }
                 }
             }

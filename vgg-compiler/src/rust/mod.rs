@@ -12,6 +12,7 @@ mod step;
 mod table;
 
 pub(crate) use expand::in_place;
+pub(crate) use format::source_text;
 pub use model::Network;
 pub use package::{EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, SourceFile, WEIGHTS_FILE, package};
 pub use table::{grouped, layer_table};

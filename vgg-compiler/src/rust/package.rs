@@ -121,8 +121,7 @@ fn library(options: &PackageOptions) -> Result<String, EmitError> {
         #weights
         #embedded
     };
-    let file: syn::File = syn::parse2(tokens)?;
-    Ok(prettyplease::unparse(&file))
+    format::formatted(tokens)
 }
 
 fn readme(network: Network<'_>, options: &PackageOptions) -> String {

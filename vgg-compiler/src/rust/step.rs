@@ -129,10 +129,10 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
     quote! {
         #[doc = #doc]
         #[derive(Debug, Clone, Copy)]
-        pub struct #name;
+        pub(super) struct #name;
 
         impl #name {
-            pub const DIMS: #dims = #dims { #fields }.check();
+            pub(super) const DIMS: #dims = #dims { #fields }.check();
         }
 
         impl Layer<#dims> for #name {

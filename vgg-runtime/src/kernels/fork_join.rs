@@ -12,10 +12,10 @@ use std::thread::{self, JoinHandle};
 use std::vec::Vec;
 
 /// Turns of waiting before a worker goes to sleep: some tens of microseconds, longer than the pause between two layers.
-const SPIN_TURNS: u32 = 20_000;
+const SPIN_TURNS: u32 = if cfg!(miri) { 10 } else { 20_000 };
 
 /// Turns of waiting for the workers before the caller offers its processor to them.
-const CALLER_SPIN_TURNS: u32 = 10_000;
+const CALLER_SPIN_TURNS: u32 = if cfg!(miri) { 10 } else { 10_000 };
 
 /// A closure that takes the index of a thread.
 type Job<'a> = dyn Fn(usize) + Sync + 'a;

@@ -90,15 +90,26 @@ impl ConvDims {
         self
     }
 
-    /// The same convolution over one long row, when it is a 1x1 whose pixels lie without gaps in input and output.
+    /// The same convolution over longer rows, when it is a 1x1 whose pixels lie without gaps in input and output: then any row length that
+    /// divides the pixels will do, and a long one is cut into nearly equal register tiles.
     pub(crate) const fn flattened(self) -> Self {
+        const LONG: usize = 48;
+        const LONGEST: usize = 512;
         let pointwise = self.kernel[0] == 1 && self.kernel[1] == 1 && self.strides[0] == 1 && self.strides[1] == 1;
         if !(pointwise && self.pool.is_none() && self.input.is_dense() && self.output.is_dense()) {
             return self;
         }
         let pixels = self.input.height * self.input.width;
-        let input = Blocked { height: 1, width: pixels, ..self.input };
-        let output = Blocked { height: 1, width: pixels, ..self.output };
+        let mut width = if pixels < LONG { pixels } else { LONG };
+        while !pixels.is_multiple_of(width) {
+            width += 1;
+            if width > LONGEST {
+                return self;
+            }
+        }
+        let height = pixels / width;
+        let input = Blocked { height, width, ..self.input };
+        let output = Blocked { height, width, ..self.output };
         Self { input, output, ..self }
     }
 

@@ -128,6 +128,7 @@ pub(crate) fn run(isa: Isa, threads: &Threads, op: &Op<'_>, input: &[f32]) -> Ve
     let output = &mut buffer[CANARIES..CANARIES + len];
     output.fill(f32::NAN);
     let mut scratch = Scratch::new(op.scratch_len(), threads);
+    scratch.fill(f32::NAN);
     isa.run(Call { op, threads, input, output, scratch: &mut scratch });
     let (before, rest) = buffer.split_at(CANARIES);
     let (output, after) = rest.split_at(len);

@@ -216,8 +216,8 @@ fn halos_of_every_kind() {
 }
 
 #[test]
-fn pointwise_convolutions_over_one_long_row() {
-    let cases = [[1, 1], [2, 3], [5, 7], [14, 14]].into_iter().flat_map(|size| {
+fn pointwise_convolutions_over_long_rows() {
+    let cases = [[1, 1], [2, 3], [5, 7], [7, 7], [14, 14], [13, 13], [1, 521], [20, 29]].into_iter().flat_map(|size| {
         [1, 2].map(|batch| Case { size, batch, kernel: [1, 1], pads: [0; 4], halo: [0; 4], channels: [24, 40], ..BASE })
     });
     check_all(cases, Case::check);

@@ -78,6 +78,15 @@ fn a_pool_keeps_nan_wherever_it_stands() {
 }
 
 #[test]
+fn of_two_zeroes_a_pool_takes_the_later() {
+    let window = PoolWindow { kernel: [1, 2], strides: [1, 2], pads: [0; 4], ceil_mode: false };
+    let (input, output) = (dense(1, 1, 4), dense(1, 1, 2));
+    let op = Op::MaxPool(MaxPoolDims { input, output, window, batch: 1 });
+    let found = unblock(output, 1, &same_everywhere(&op, &block(input, 1, &[0.0, -0.0, -0.0, 0.0])));
+    assert!(same_bits(&found, &[-0.0, 0.0]), "{found:?}");
+}
+
+#[test]
 fn padding_never_wins_a_maximum() {
     let window = PoolWindow { kernel: [3, 3], strides: [2, 2], pads: [1; 4], ceil_mode: true };
     let (input, output) = (dense(1, 4, 4), dense(1, 3, 3));

@@ -1,0 +1,164 @@
+//! The two runs and the judge's.
+
+use std::collections::BTreeMap;
+
+use vgg_compiler::ir::{Op, TypedGraph, ValueId};
+use vgg_compiler::onnx::{self, Batch, ExportOptions, Outputs};
+use vgg_compiler::plan::{self, PlanOptions};
+use vgg_compiler::weights::{Weights, WeightsSource, canonical};
+use vgg_runtime::{Isa, Threads};
+
+use super::report::{Layer, Report};
+use crate::compare::Difference;
+use crate::error::{Error, Status};
+use crate::export::{export_error, weights_error};
+use crate::input::Images;
+use crate::model::load_weights;
+use crate::ort::{self, GraphOptimizationLevel, OrtModel, OrtOptions};
+use crate::progress::{Progress, Unit};
+use crate::session::Session;
+use crate::staging::Staging;
+
+/// Largest normwise difference of a layer. Both sides compute chains of sums in f32; each is within half of it of the exact
+/// result.
+pub const BOUND: f64 = 1e-5;
+
+/// Largest difference of one number of the network's output, relative to the largest: three times [`BOUND`], since a tensor's
+/// worst element is off by more than all together.
+pub(super) const OUTPUT_BOUND: f64 = 3.0 * BOUND;
+
+/// The result of every layer, by the value of the graph.
+type Values = BTreeMap<ValueId, Vec<f32>>;
+
+/// Compares `graph` on `images` with ONNX Runtime. Gives the report, and ONNX Runtime's output of the network.
+///
+/// # Errors
+///
+/// When the weights do not fit, when ONNX Runtime is not there or refuses the model, when there is no room for the exported
+/// file. A difference that is too large is no error: the report says so.
+pub fn verify(
+    graph: &TypedGraph,
+    source: &WeightsSource,
+    images: &Images,
+    threads: &Threads,
+    isa: Isa,
+    progress: &Progress,
+) -> Result<(Report, Vec<f32>), Error> {
+    // Before minutes of work: is there a judge?
+    let ort_version = ort::version()?;
+    let weights = load_weights(source, graph, progress)?;
+    let expected = judge(graph, &weights, images, threads.count(), progress)?;
+    let run = |barriers: Vec<ValueId>, what: &str| {
+        let _stage = progress.step(format!("running with {what}"));
+        let plan = plan::plan(graph, &PlanOptions { batch: images.count, barriers })?;
+        let session = Session::new(graph, plan, &weights, threads.clone(), isa)?;
+        Ok::<_, Error>(differences(graph, session, images, &expected))
+    };
+    let fused = run(Vec::new(), "fused layers")?;
+    let stored = run(graph.nodes.iter().map(|node| node.output).collect(), "every layer by itself")?;
+    let layers = graph.nodes.iter().map(|node| {
+        let fused = fused.get(&node.output).copied();
+        let stored = stored.get(&node.output).copied().unwrap_or(Difference::INFINITE);
+        Layer {
+            name: node.name.clone(),
+            op: node.op.op_type(),
+            shape: graph.shape(node.output),
+            worst: fused.map_or(stored, |fused| stored.worst(fused)),
+            fused,
+            bound: bound(&node.op, &node.inputs, &expected),
+        }
+    });
+    let report = Report {
+        model: graph.name.clone(),
+        weights: source.to_string(),
+        input: images.dims(),
+        ort_version,
+        threads: threads.count(),
+        isa: isa.name(),
+        output: graph.producer(graph.output).unwrap_or_default(),
+        layers: layers.collect(),
+        generated: None,
+    };
+    let output = expected.get(&graph.output).cloned().unwrap_or_default();
+    Ok((report, output))
+}
+
+/// What ONNX Runtime computes for every layer of the exported model.
+fn judge(
+    graph: &TypedGraph,
+    weights: &Weights,
+    images: &Images,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Values, Error> {
+    const WEIGHTS: &str = "model.safetensors";
+    let staging = Staging::temporary().map_err(|error| Error::writing(&std::env::temp_dir(), &error))?;
+    let path = staging.path().join("model.onnx");
+    {
+        let stage = progress.stage("exporting", weights.total_bytes(), Unit::Bytes);
+        canonical::write(&staging.path().join(WEIGHTS), graph, weights, &mut |done| stage.at(done))
+            .map_err(|error| weights_error(error, staging.path()))?;
+    }
+    let options = ExportOptions {
+        batch: Batch::Fixed(images.count),
+        external: Some(WEIGHTS.to_owned()),
+        outputs: Outputs::All,
+        ..ExportOptions::default()
+    };
+    onnx::write_model(&path, graph, weights, &options, &mut |_| {}).map_err(|error| export_error(error, &path))?;
+
+    let _stage = progress.step("running ONNX Runtime");
+    let options = OrtOptions { intra_threads: threads, optimization: GraphOptimizationLevel::All };
+    let tensors = OrtModel::from_file(&path, options)?.run(&images.values, &images.dims())?;
+    let mut by_name: BTreeMap<String, ort::NamedTensor> =
+        tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let mut values = Values::new();
+    for node in &graph.nodes {
+        let dims: Vec<usize> = std::iter::once(images.count).chain(graph.shape(node.output).dims()).collect();
+        let name = &graph.values[node.output.0].name;
+        match by_name.remove(name) {
+            Some(tensor) if tensor.shape == dims => values.insert(node.output, tensor.data),
+            found => {
+                let found = found.map_or("nothing".to_owned(), |tensor| format!("the shape {:?}", tensor.shape));
+                return Err(Error::new(
+                    Status::Comparison,
+                    format!("layer `{name}`: ONNX Runtime computes {found}, expected the shape {dims:?}"),
+                ));
+            }
+        };
+    }
+    Ok(values)
+}
+
+/// Runs the session and compares every layer that it stores.
+fn differences(
+    graph: &TypedGraph,
+    mut session: Session,
+    images: &Images,
+    expected: &Values,
+) -> BTreeMap<ValueId, Difference> {
+    let mut found = BTreeMap::new();
+    let mut note = |value: ValueId, actual: &[f32]| {
+        // The input has no layer that makes it, and nothing to be compared with.
+        let Some(expected) = expected.get(&value) else { return };
+        let difference = Difference::between(actual, expected);
+        let worst = found.get(&value).map_or(difference, |&earlier: &Difference| earlier.worst(difference));
+        found.insert(value, worst);
+    };
+    let mut output = vec![f32::NAN; session.output_len()];
+    session.run_observed(&images.values, &mut output, &mut |step, values| note(step.value, values));
+    note(graph.output, &output);
+    found
+}
+
+/// The bound of a layer. A probability is off, relative to itself, by up to twice what the scores it is made of are off, and
+/// these are off by [`BOUND`] of the largest.
+fn bound(op: &Op, inputs: &[ValueId], expected: &Values) -> f64 {
+    match (op, inputs.first().and_then(|input| expected.get(input))) {
+        (Op::Softmax, Some(scores)) => {
+            let largest = scores.iter().fold(0.0_f64, |most, &score| most.max(f64::from(score).abs()));
+            BOUND * (2.0 * largest).max(1.0)
+        }
+        _ => BOUND,
+    }
+}

@@ -1,0 +1,100 @@
+//! `vgg verify`: a network against ONNX Runtime, layer by layer.
+
+mod generated;
+mod measure;
+mod report;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use vgg_compiler::CompileOptions;
+use vgg_runtime::Isa;
+
+pub use generated::run_generated;
+pub use measure::{BOUND, verify};
+pub use report::{Generated, Layer, Report};
+
+use crate::console;
+use crate::error::{Error, Status};
+use crate::input::{Images, SEED};
+use crate::model::{Model, weights_source};
+use crate::progress::Progress;
+use crate::run::{parse_threads, threads};
+
+/// Compare a network with ONNX Runtime, layer by layer
+///
+/// The network is exported with the result of every layer as an output and run by ONNX Runtime, with its default
+/// optimisations. It is run here twice: as it is planned, with convolution, ReLU and pooling fused, and with every value
+/// stored. What was stored is compared: the difference of each layer may be 1e-5 of its result (‖a-b‖₂ / ‖b‖₂; for softmax,
+/// this times twice the largest score), and that of the network's output at most 3e-5 of its largest number.
+///
+/// ONNX Runtime is the library that ORT_DYLIB_PATH names, or else the copy that `cargo xtask ort` has fetched into
+/// target/python of this directory or one above it.
+///
+/// With --json, an object: "model", "weights", "input" (extents), "ort_version", "threads", "isa", "pass", "max_abs" and
+/// "max_rel" (of the network's output: max|a-b|, and max|a-b| / max|b|), "normwise" (the largest of all layers), "layers", an
+/// array of {"name", "op", "shape", "max_abs", "max_rel", "normwise", "bound", "pass", "fused"} in order, where the figures
+/// are the larger ones of the two runs and "fused" has those of the run as planned ({"max_abs", "max_rel", "normwise"}, null
+/// where the value is not stored there); "crate", null or {"path", "max_abs", "max_rel", "normwise", "bound", "pass"}.
+/// Figures that are not finite are null.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  vgg verify vgg-d
+  vgg verify vgg-d --weights vgg16.safetensors --input images.npy --json
+  vgg verify my-network.vgg --weights my-network.safetensors --crate my-network")]
+pub struct Arguments {
+    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    model: OsString,
+    /// A .safetensors file, or seeded[:N] for generated numbers [default: seeded:0]
+    #[arg(long, short)]
+    weights: Option<OsString>,
+    /// Images: little-endian f32, C order, shape [N, C, H, W] [default: one image of standard normal numbers]
+    #[arg(long, short, value_name = "X.npy")]
+    input: Option<PathBuf>,
+    /// Build and run this crate, which `vgg build` has written, on the same input as well, with the weights that are in it
+    #[arg(long = "crate", value_name = "DIR")]
+    generated: Option<PathBuf>,
+    /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    threads: Option<usize>,
+    /// Stop before the softmax
+    #[arg(long)]
+    logits: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
+    let Arguments { model, weights, input, generated, threads: asked, logits, json } = arguments;
+    let model = Model::open(model)?;
+    let graph = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?.graph;
+    let source = weights_source(weights.as_deref(), progress)?;
+    let (threads, isa) = (threads(*asked)?, Isa::detect()?);
+    let shape = graph.input_shape();
+    let images = match input {
+        Some(path) => Images::read(path, shape)?,
+        None => Images::generated(shape, 1, SEED),
+    };
+    if let Some(directory) = generated {
+        generated::check(directory)?;
+    }
+    let (mut report, expected) = verify(&graph, &source, &images, &threads, isa, progress)?;
+    report.model = model.name().to_owned();
+    if let Some(directory) = generated {
+        let actual = run_generated(directory, &images, threads.count(), progress)?;
+        report.compare_generated(directory, &actual, &graph.output_shape().dims(), &expected)?;
+    }
+    if *json {
+        console::print_json(&report.to_json())?;
+    } else if !progress.is_silent() {
+        console::print(&report.to_text())?;
+    }
+    if report.pass() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    console::report(&report.failure());
+    Ok(ExitCode::from(Status::Comparison as u8))
+}

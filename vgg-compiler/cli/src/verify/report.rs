@@ -1,0 +1,311 @@
+//! What was found, for people and for programs.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use vgg_compiler::ir::Shape;
+
+use super::measure::OUTPUT_BOUND;
+use crate::compare::Difference;
+use crate::error::{Error, Problem, Status};
+use crate::table::{Align, Table};
+
+/// How far a network and ONNX Runtime are apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The model, as it was named.
+    pub model: String,
+    /// Where its weights come from.
+    pub weights: String,
+    /// Extents of the input.
+    pub input: Vec<usize>,
+    /// The version of ONNX Runtime.
+    pub ort_version: String,
+    /// Threads of either.
+    pub threads: usize,
+    /// Vector instructions that were used here.
+    pub isa: &'static str,
+    /// Which of the layers makes the network's output.
+    pub output: usize,
+    /// The layers, in order.
+    pub layers: Vec<Layer>,
+    /// A generated crate of the same network.
+    pub generated: Option<Generated>,
+}
+
+/// How far the result of one layer is from ONNX Runtime's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// Its name, as `vgg show` has it.
+    pub name: String,
+    /// Its ONNX operator.
+    pub op: &'static str,
+    /// Its shape for one image.
+    pub shape: Shape,
+    /// The larger difference of the two runs.
+    pub worst: Difference,
+    /// That of the run as planned, when the value is stored there.
+    pub fused: Option<Difference>,
+    /// The largest normwise difference allowed.
+    pub bound: f64,
+}
+
+/// How far the output of a generated crate is from ONNX Runtime's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// The crate.
+    pub path: PathBuf,
+    /// The difference.
+    pub difference: Difference,
+    /// The largest normwise difference allowed: that of the network's last layer.
+    pub bound: f64,
+}
+
+impl Layer {
+    /// Whether the bound holds. A figure that is not a number does not hold it.
+    pub fn pass(&self) -> bool {
+        self.worst.normwise <= self.bound
+    }
+}
+
+impl Generated {
+    /// Whether the bound holds.
+    pub fn pass(&self) -> bool {
+        self.difference.normwise <= self.bound
+    }
+}
+
+impl Report {
+    /// The difference of the network's output.
+    pub fn output(&self) -> Difference {
+        self.layers.get(self.output).map_or(Difference::INFINITE, |layer| layer.worst)
+    }
+
+    /// The largest difference allowed of one number of the output, relative to the largest number.
+    fn output_bound(&self) -> f64 {
+        let factor = self.layers.get(self.output).map_or(1.0, |layer| layer.bound / super::BOUND);
+        OUTPUT_BOUND * factor
+    }
+
+    /// Whether every bound holds.
+    pub fn pass(&self) -> bool {
+        self.layers.iter().all(Layer::pass)
+            && self.output().max_rel <= self.output_bound()
+            && self.generated.iter().all(Generated::pass)
+    }
+
+    /// The largest normwise difference of all layers.
+    pub fn normwise(&self) -> f64 {
+        self.layers.iter().map(|layer| layer.worst.normwise).fold(0.0, f64::max)
+    }
+
+    /// Adds the output of the crate at `path`: its extents and numbers, beside the expected ones for one image and for all.
+    ///
+    /// # Errors
+    ///
+    /// When the shapes differ.
+    pub fn compare_generated(
+        &mut self,
+        path: &Path,
+        (dims, values): &(Vec<usize>, Vec<f32>),
+        image: &[usize],
+        expected: &[f32],
+    ) -> Result<(), Error> {
+        if dims.get(1..) != Some(image) || values.len() != expected.len() {
+            let batch = self.input.first().copied().unwrap_or_default();
+            let wanted: Vec<usize> = std::iter::once(batch).chain(image.iter().copied()).collect();
+            return Err(Error::refused(format!(
+                "{}: the output of the crate has shape {dims:?}, expected {wanted:?}",
+                path.display()
+            ))
+            .with_help("the crate is of another network: build it again with `vgg build`"));
+        }
+        let bound = self.layers.get(self.output).map_or(super::BOUND, |layer| layer.bound);
+        let difference = Difference::between(values, expected);
+        self.generated = Some(Generated { path: path.to_owned(), difference, bound });
+        Ok(())
+    }
+
+    /// Every bound that does not hold, as an error.
+    pub fn failure(&self) -> Error {
+        let exceeds = |what: String, figure: f64, of: &str, bound: f64| Problem {
+            message: format!("{what}: {of} difference to ONNX Runtime is {figure:.2e}, expected at most {bound:.1e}"),
+            help: None,
+        };
+        let mut problems: Vec<Problem> = Vec::new();
+        let failed = |layer: &&Layer| !layer.pass();
+        // The first that fails is the cause; those behind it compute with its result.
+        if let Some(layer) = self.layers.iter().find(failed) {
+            let more = self.layers.iter().filter(failed).count() - 1;
+            let mut problem =
+                exceeds(format!("layer `{}`", layer.name), layer.worst.normwise, "the normwise", layer.bound);
+            if more > 0 {
+                problem.message += &format!(", and that of {more} more layers is too large");
+            }
+            problems.push(problem);
+        }
+        let output = self.output().max_rel;
+        if output > self.output_bound() || output.is_nan() {
+            problems.push(exceeds("the output".into(), output, "the largest relative", self.output_bound()));
+        }
+        if let Some(generated) = self.generated.as_ref().filter(|generated| !generated.pass()) {
+            let what = format!("{}", generated.path.display());
+            let mut problem = exceeds(what, generated.difference.normwise, "the normwise", generated.bound);
+            problem.help = Some(
+                "was the crate built with the weights that were given here? build it again with `vgg build`".into(),
+            );
+            problems.push(problem);
+        }
+        Error::all(Status::Comparison, problems)
+    }
+
+    /// The document of `--json`.
+    pub fn to_json(&self) -> Value {
+        let layers: Vec<Value> = self
+            .layers
+            .iter()
+            .map(|layer| {
+                json!({
+                    "name": layer.name,
+                    "op": layer.op,
+                    "shape": self.input.first().copied().into_iter().chain(layer.shape.dims()).collect::<Vec<_>>(),
+                    "max_abs": layer.worst.max_abs,
+                    "max_rel": layer.worst.max_rel,
+                    "normwise": layer.worst.normwise,
+                    "bound": layer.bound,
+                    "pass": layer.pass(),
+                    "fused": layer.fused.map(figures),
+                })
+            })
+            .collect();
+        let generated = self.generated.as_ref().map(|generated| {
+            let mut object = figures(generated.difference);
+            object["path"] = json!(generated.path.display().to_string());
+            object["bound"] = json!(generated.bound);
+            object["pass"] = json!(generated.pass());
+            object
+        });
+        let output = self.output();
+        json!({
+            "model": self.model,
+            "weights": self.weights,
+            "input": self.input,
+            "ort_version": self.ort_version,
+            "threads": self.threads,
+            "isa": self.isa,
+            "pass": self.pass(),
+            "max_abs": output.max_abs,
+            "max_rel": output.max_rel,
+            "normwise": self.normwise(),
+            "layers": layers,
+            "crate": generated,
+        })
+    }
+
+    /// The table for people.
+    pub fn to_text(&self) -> String {
+        let mut table = Table::new(&[
+            ("layer", Align::Left),
+            ("op", Align::Left),
+            ("output", Align::Right),
+            ("max abs", Align::Right),
+            ("max rel", Align::Right),
+            ("normwise", Align::Right),
+            ("fused", Align::Right),
+            ("", Align::Left),
+        ]);
+        let figure = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") };
+        let verdict = |pass: bool| if pass { "ok" } else { "FAILED" }.to_owned();
+        for layer in &self.layers {
+            table.row(vec![
+                layer.name.clone(),
+                layer.op.to_owned(),
+                layer.shape.to_string(),
+                figure(layer.worst.max_abs),
+                figure(layer.worst.max_rel),
+                figure(layer.worst.normwise),
+                layer.fused.map_or_else(|| "-".to_owned(), |fused| figure(fused.normwise)),
+                verdict(layer.pass()),
+            ]);
+        }
+        if let Some(Generated { path, difference, .. }) = &self.generated {
+            table.row(vec![
+                "crate".into(),
+                path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                String::new(),
+                figure(difference.max_abs),
+                figure(difference.max_rel),
+                figure(difference.normwise),
+                String::new(),
+                verdict(self.generated.iter().all(Generated::pass)),
+            ]);
+        }
+        let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
+        format!(
+            "{}\n{} with {}, {threads}, {}: {} ONNX Runtime {}\n",
+            table.render(),
+            self.model,
+            self.weights,
+            self.isa,
+            if self.pass() { "agrees with" } else { "DISAGREES with" },
+            self.ort_version
+        )
+    }
+}
+
+fn figures(difference: Difference) -> Value {
+    json!({"max_abs": difference.max_abs, "max_rel": difference.max_rel, "normwise": difference.normwise})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(normwise: f64) -> Report {
+        let layer = |name: &str, normwise: f64| Layer {
+            name: name.into(),
+            op: "Conv",
+            shape: Shape::Flat { features: 2 },
+            worst: Difference { max_abs: normwise, max_rel: normwise, normwise },
+            fused: None,
+            bound: super::super::BOUND,
+        };
+        Report {
+            model: "tiny".into(),
+            weights: "seeded:0".into(),
+            input: vec![3, 1, 4, 4],
+            ort_version: "1.32.0".into(),
+            threads: 1,
+            isa: "portable",
+            output: 1,
+            layers: vec![layer("conv1", 1e-7), layer("conv2", normwise)],
+            generated: None,
+        }
+    }
+
+    #[test]
+    fn a_bound_that_does_not_hold_fails_everywhere() {
+        assert!(report(1e-6).pass());
+        for normwise in [1e-4, f64::INFINITY, f64::NAN] {
+            let report = report(normwise);
+            assert!(!report.pass(), "{normwise}");
+            let document = report.to_json();
+            assert_eq!((&document["pass"], &document["layers"][1]["pass"]), (&json!(false), &json!(false)));
+            assert!(report.failure().to_string().starts_with("error: layer `conv2`: "), "{}", report.failure());
+            assert!(report.to_text().contains("FAILED") && report.to_text().contains("DISAGREES"));
+        }
+    }
+
+    #[test]
+    fn a_crate_of_another_network_is_refused_and_a_different_result_fails() {
+        let mut report = report(0.0);
+        let mut compare = |dims: &[usize], values: &[f32]| {
+            report
+                .compare_generated(Path::new("x"), &(dims.to_vec(), values.to_vec()), &[2], &[1.0; 6])
+                .map(|()| report.pass())
+        };
+        assert_eq!(compare(&[3, 2], &[1.0; 6]), Ok(true));
+        assert_eq!(compare(&[3, 2], &[1.0, 1.0, 1.0, 1.0, 1.0, 1.1]), Ok(false));
+        assert_eq!(compare(&[2, 3], &[1.0; 6]).unwrap_err().status(), Status::Refused);
+    }
+}

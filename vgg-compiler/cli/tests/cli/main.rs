@@ -1,0 +1,10 @@
+//! The `vgg` command as its users run it: what it prints, writes and returns.
+
+mod build;
+mod export;
+mod interrupt;
+mod list_show;
+mod mistakes;
+mod run;
+mod support;
+mod verify;
