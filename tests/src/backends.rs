@@ -18,7 +18,7 @@ use vgg_runtime::reference::Real;
 use vgg_runtime::{Isa, Threads};
 
 use crate::cases::Case;
-use crate::ort::{GraphOptimizationLevel, OrtModel, OrtOptions};
+use vgg_cli::ort::{GraphOptimizationLevel, OrtModel, OrtOptions};
 
 /// A case with its weights.
 #[derive(Debug)]

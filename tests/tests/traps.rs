@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use onnx_protobuf::{Message, ModelProto};
 use serde_json::{Value, json};
+use vgg_cli::ort::{OrtModel, OrtOptions};
 use vgg_compiler::ir::{ParamId, Shape};
 use vgg_compiler::onnx::{self, ExportOptions};
 use vgg_compiler::spec::parse::parse_file;
@@ -22,7 +23,6 @@ use vgg_tests::cases::{self, Case, Network};
 use vgg_tests::compare::{Tolerance, assert_close, check_close, compare};
 use vgg_tests::conform::{Scope, conform};
 use vgg_tests::onnx::with_all_outputs;
-use vgg_tests::ort::{OrtModel, OrtOptions};
 use vgg_tests::published::{self, Layer};
 use vgg_tests::python::{self, Script};
 
