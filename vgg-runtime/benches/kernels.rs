@@ -78,6 +78,7 @@ const fn conv(
         pads: [pad; 4],
         relu: true,
         pool,
+        algorithm: if kernel == 1 { Algorithm::Gemm } else { Algorithm::Direct },
         batch: 1,
     }
     .check()

@@ -24,6 +24,7 @@
 //!         pads: [1; 4],
 //!         relu: true,
 //!         pool: Some(PoolWindow { kernel: [2, 2], strides: [2, 2], pads: [0; 4], ceil_mode: false }),
+//!         algorithm: Algorithm::Direct,
 //!         batch: 1,
 //!     };
 //!     Flat: FlattenDims = FlattenDims { input: POOL1, batch: 1 };
@@ -156,8 +157,8 @@ pub use dispatch::ISA_VARIABLE;
 pub use dispatch::{Isa, Program};
 pub use error::Error;
 pub use shape::{
-    AveragePoolDims, BLOCK, Blocked, ConvDims, FlatReluDims, FlattenDims, GemmDims, Layer, LrnDims, MaxPoolDims, PANEL,
-    PackDims, PoolWindow, ReluDims, SoftmaxDims,
+    Algorithm, AveragePoolDims, BLOCK, Blocked, ConvDims, FlatReluDims, FlattenDims, GemmDims, Layer, LrnDims,
+    MaxPoolDims, PANEL, PackDims, PoolWindow, ReluDims, SoftmaxDims,
 };
 pub use simd::Simd;
 pub use threads::Threads;

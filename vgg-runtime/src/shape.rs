@@ -1,7 +1,7 @@
 //! Descriptions of buffers and layers: plain values that can be constants.
 //!
 //! A kernel is written once, generic over [`Layer`]. Generated code passes a zero-sized type whose dimensions are constants (see
-//! [`layer!`](crate::layer)), so that the compiler specialises the kernel; a session that learns its network at run time passes the
+//! [`layer!`](crate::layer)), so that the compiler specialises the kernel; a program that learns its network at run time passes the
 //! dimensions themselves.
 //!
 //! Every `check` here panics with the reason when a description is impossible. In a constant that panic is a compile error.
@@ -9,7 +9,7 @@
 mod conv;
 mod pool;
 
-pub use conv::ConvDims;
+pub use conv::{Algorithm, ConvDims};
 pub use pool::{AveragePoolDims, MaxPoolDims, PoolWindow};
 
 /// Channels in one vector: the block of every activation except a planar network input.
@@ -38,16 +38,16 @@ impl<D: Copy + Send + Sync> Layer<D> for D {
 ///
 /// layer!(
 ///     /// The head of the network.
-///     Prob: SoftmaxDims = SoftmaxDims { features: 1000, batch: 1 }
+///     pub Prob: SoftmaxDims = SoftmaxDims { features: 1000, batch: 1 }
 /// );
 /// assert_eq!(Prob::DIMS.features, 1000);
 /// ```
 #[macro_export]
 macro_rules! layer {
-    ($($(#[$attribute:meta])* $name:ident : $dims:ty = $value:expr);+ $(;)?) => {$(
+    ($($(#[$attribute:meta])* $visibility:vis $name:ident : $dims:ty = $value:expr);+ $(;)?) => {$(
         $(#[$attribute])*
         #[derive(Clone, Copy, Debug)]
-        pub struct $name;
+        $visibility struct $name;
 
         impl $name {
             /// The dimensions.

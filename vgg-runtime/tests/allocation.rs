@@ -43,6 +43,7 @@ layer! {
         pads: [1; 4],
         relu: true,
         pool: Some(WINDOW),
+        algorithm: Algorithm::Direct,
         batch: 1,
     };
     /// Normalisation.

@@ -22,6 +22,7 @@ const CONV: ConvDims = ConvDims {
     pads: [0; 4],
     relu: true,
     pool: None,
+    algorithm: Algorithm::Gemm,
     batch: 1,
 };
 

@@ -219,6 +219,10 @@ fn conv_dims(conv: &plan::ConvStep, batch: usize) -> rt::ConvDims {
         pads: conv.pads,
         relu: conv.relu,
         pool: conv.pool.as_ref().map(window),
+        algorithm: match conv.algorithm {
+            plan::Algorithm::Direct => rt::Algorithm::Direct,
+            plan::Algorithm::Gemm => rt::Algorithm::Gemm,
+        },
         batch,
     }
 }

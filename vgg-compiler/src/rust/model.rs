@@ -31,7 +31,7 @@ pub(super) fn model(network: Network<'_>) -> TokenStream {
 
         #[allow(unused_imports, reason = "not every network has every kind of layer")]
         use ::vgg_runtime::{
-            Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims, FlattenDims, GemmDims, Isa, Layer, LrnDims,
+            Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims, FlattenDims, GemmDims, Isa, Layer, LrnDims,
             MaxPoolDims, PackDims, PackedConv, PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims,
             Threads, WeightsFile, Workspace, ops,
         };

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::ir::Pool;
-use crate::plan::{Blocked, ExecutionPlan, Operand, Step, StepKind};
+use crate::plan::{Algorithm, Blocked, ExecutionPlan, Operand, Step, StepKind};
 
 /// A number without its type, which the place where it stands gives.
 pub(super) fn number(value: usize) -> Literal {
@@ -62,6 +62,13 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
             let (kernel, strides) = (array(&conv.kernel), array(&conv.strides));
             let pads = array(&conv.pads);
             let relu = conv.relu;
+            let algorithm = Ident::new(
+                match conv.algorithm {
+                    Algorithm::Direct => "Direct",
+                    Algorithm::Gemm => "Gemm",
+                },
+                Span::call_site(),
+            );
             let pool = match &conv.pool {
                 Some(pool) => {
                     let window = window(pool);
@@ -79,6 +86,7 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
                     pads: #pads,
                     relu: #relu,
                     pool: #pool,
+                    algorithm: Algorithm::#algorithm,
                     batch: #batch
                 ),
             )

@@ -2,6 +2,15 @@
 
 use super::{BLOCK, Blocked, PANEL, PoolWindow};
 
+/// How a convolution is computed. The plan chooses; the kernels never guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Sums over kernel positions and input channels straight from the image. For every convolution.
+    Direct,
+    /// The matrix product of weights and pixels: for a 1x1 convolution of stride 1 without padding.
+    Gemm,
+}
+
 /// Convolution with bias, then optionally ReLU, then optionally max-pooling
 /// ([ONNX Conv](https://onnx.ai/onnx/operators/onnx__Conv.html), group 1, dilation 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +29,8 @@ pub struct ConvDims {
     pub relu: bool,
     /// Max-pooling of the convolution's output, which then never exists in memory.
     pub pool: Option<PoolWindow>,
+    /// How it is computed.
+    pub algorithm: Algorithm,
     /// Images.
     pub batch: usize,
 }
@@ -87,16 +98,29 @@ impl ConvDims {
             assert!(written == expected, "conv: the output is not what the kernel and the pool give on this input");
             axis += 1;
         }
+        assert!(
+            matches!(self.algorithm, Algorithm::Direct) || self.is_pointwise(),
+            "conv: only a 1x1 convolution of stride 1 without padding is a matrix product"
+        );
         self
     }
 
-    /// The same convolution over longer rows, when it is a 1x1 whose pixels lie without gaps in input and output: then any row length that
-    /// divides the pixels will do, and a long one is cut into nearly equal register tiles.
+    const fn is_pointwise(self) -> bool {
+        let [top, left, bottom, right] = self.pads;
+        self.kernel[0] == 1
+            && self.kernel[1] == 1
+            && self.strides[0] == 1
+            && self.strides[1] == 1
+            && top + left + bottom + right == 0
+    }
+
+    /// The same convolution over longer rows, when it is a matrix product whose pixels lie without gaps in input and output: then any row
+    /// length that divides the pixels will do, and a long one is cut into nearly equal register tiles.
     pub(crate) const fn flattened(self) -> Self {
         const LONG: usize = 48;
         const LONGEST: usize = 512;
-        let pointwise = self.kernel[0] == 1 && self.kernel[1] == 1 && self.strides[0] == 1 && self.strides[1] == 1;
-        if !(pointwise && self.pool.is_none() && self.input.is_dense() && self.output.is_dense()) {
+        let product = matches!(self.algorithm, Algorithm::Gemm);
+        if !(product && self.pool.is_none() && self.input.is_dense() && self.output.is_dense()) {
             return self;
         }
         let pixels = self.input.height * self.input.width;

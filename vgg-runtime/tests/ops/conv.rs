@@ -67,8 +67,15 @@ impl Case {
             pads: self.pads,
             relu: self.relu,
             pool: self.pool,
+            algorithm: self.algorithm(),
             batch: self.batch,
         }
+    }
+
+    /// The matrix product wherever it is possible, so that both algorithms are tested.
+    fn algorithm(&self) -> Algorithm {
+        let pointwise = self.kernel == [1, 1] && self.strides == [1, 1] && self.pads == [0; 4];
+        if pointwise { Algorithm::Gemm } else { Algorithm::Direct }
     }
 
     fn attributes(&self) -> Conv {
@@ -297,6 +304,7 @@ layer!(
         pads: [1; 4],
         relu: true,
         pool: Some(window(2, 2, 0, false)),
+        algorithm: Algorithm::Direct,
         batch: 1,
     }
 );
@@ -340,4 +348,5 @@ fn a_wrong_length_or_foreign_weights_panic_before_anything_is_written() {
     assert!(panics(ConvDims { pads: [2; 4], ..dims }, &input));
     assert!(panics(ConvDims { output: Blocked { channels: 17, ..dims.output }, ..dims }, &input));
     assert!(panics(ConvDims { kernel: [3, 2], ..dims }, &input));
+    assert!(panics(ConvDims { algorithm: Algorithm::Gemm, ..dims }, &input));
 }

@@ -39,8 +39,17 @@ fn relu_passes_nan_and_negative_zero_through() {
 #[test]
 fn fused_relu_is_the_same_function() {
     let (input, output) = (dense(1, 1, 11), dense(1, 1, 11));
-    let dims =
-        ConvDims { input, output, kernel: [1, 1], strides: [1, 1], pads: [0; 4], relu: true, pool: None, batch: 1 };
+    let dims = ConvDims {
+        input,
+        output,
+        kernel: [1, 1],
+        strides: [1, 1],
+        pads: [0; 4],
+        relu: true,
+        pool: None,
+        algorithm: Algorithm::Gemm,
+        batch: 1,
+    };
     // A bias of -0.0 leaves every product as it is.
     let weights = PackedConv::pack(dims, &bytes(&[1.0]), &bytes(&[-0.0])).unwrap();
     let found = same_everywhere(&Op::Conv(dims, &weights), &block(input, 1, &SPECIAL));
@@ -101,8 +110,17 @@ fn padding_never_wins_a_maximum() {
 fn nan_reaches_exactly_the_pixels_whose_kernel_covers_it() {
     let input = Blocked { halo: [1; 4], ..dense(3, 7, 14) };
     let output = dense(20, 7, 14);
-    let dims =
-        ConvDims { input, output, kernel: [3, 3], strides: [1, 1], pads: [1; 4], relu: true, pool: None, batch: 1 };
+    let dims = ConvDims {
+        input,
+        output,
+        kernel: [3, 3],
+        strides: [1, 1],
+        pads: [1; 4],
+        relu: true,
+        pool: None,
+        algorithm: Algorithm::Direct,
+        batch: 1,
+    };
     let mut random = Random::new(21);
     let weights = PackedConv::pack(dims, &bytes(&random.values(20 * 3 * 9)), &bytes(&random.values(20))).unwrap();
     for (y, x) in [(0, 0), (3, 5), (6, 13), (2, 6)] {
@@ -128,8 +146,17 @@ fn nan_reaches_exactly_the_pixels_whose_kernel_covers_it() {
 fn infinite_and_denormal_inputs_of_a_convolution() {
     let input = Blocked { halo: [1; 4], ..dense(1, 3, 3) };
     let output = dense(1, 3, 3);
-    let dims =
-        ConvDims { input, output, kernel: [3, 3], strides: [1, 1], pads: [1; 4], relu: false, pool: None, batch: 1 };
+    let dims = ConvDims {
+        input,
+        output,
+        kernel: [3, 3],
+        strides: [1, 1],
+        pads: [1; 4],
+        relu: false,
+        pool: None,
+        algorithm: Algorithm::Direct,
+        batch: 1,
+    };
     let weights = PackedConv::pack(dims, &bytes(&[1.0; 9]), &bytes(&[0.0])).unwrap();
     let mut values = [DENORMAL; 9];
     let found = same_everywhere(&Op::Conv(dims, &weights), &block(input, 1, &values));
