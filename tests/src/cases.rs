@@ -166,6 +166,10 @@ pub fn options() -> Vec<Case> {
             "avgpool with pad and ceil",
             "3 x 12 x 12 { conv3-8, avgpool(3, pad 1, ceil); conv3-8(linear), avgpool(2x3, stride 2, pad 1, ceil) }",
         ),
+        (
+            "pools whose last window is dropped",
+            "3 x 12 x 11 { conv3-8, maxpool(3, pad 1, ceil); conv3-8(linear), avgpool(2x3, stride 2, pad 1, ceil), maxpool(2, pad 1, ceil) }",
+        ),
         ("avgpool over the whole image", "3 x 7 x 9 { conv3-24, avgpool(7x9, stride 1); fc-10, softmax }"),
         ("avgpool first", "3 x 9 x 9 { avgpool(3, stride 2), conv3-8; fc-4 }"),
         (

@@ -57,7 +57,7 @@ variants! {
 
 #[test]
 fn every_option() {
-    all("the options", &cases::options(), Scope::SMALL).assert_conforms(79, 20_000);
+    all("the options", &cases::options(), Scope::SMALL).assert_conforms(80, 20_000);
 }
 
 #[test]

@@ -79,11 +79,11 @@ fn compiled() -> (Compiled, Weights, Vec<f32>) {
     (compiled, weights, images)
 }
 
-/// What libtest and other threads allocate meanwhile is no fault of an inference: a count that falls to zero in one of some attempts is.
+/// None in one of some attempts: the test harness may allocate meanwhile, an inference that allocates does so every time.
 fn assert_none(what: &str, mut attempt: impl FnMut() -> usize) {
     const ATTEMPTS: usize = 20;
-    let least = (0..ATTEMPTS).map(|_| attempt()).min();
-    assert_eq!(least, Some(0), "{what}: allocations of ten inferences");
+    let counts: Vec<usize> = (0..ATTEMPTS).map(|_| attempt()).take_while(|&count| count > 0).collect();
+    assert!(counts.len() < ATTEMPTS, "{what}: allocations of ten inferences: {counts:?}");
 }
 
 #[test]
