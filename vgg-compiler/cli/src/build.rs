@@ -135,7 +135,7 @@ pub fn build(
     let recorded = record(&compiled.graph, &weights, &input, progress);
 
     let writing = |error| Error::writing(out, &error);
-    let mut staging = Staging::with_parents(&target).map_err(writing)?;
+    let mut staging = Staging::for_directory(&target).map_err(writing)?;
     let directory = staging.path().join(DIRECTORY);
     let package_options = PackageOptions { name, embed: options.embed, tolerance: recorded.tolerance };
     write_sources(&compiled, &package_options, &directory).map_err(|error| match error {
@@ -160,8 +160,8 @@ fn crate_name(model: &Model, options: &Options) -> Result<String, Error> {
         return Ok(name);
     }
     let error = Error::usage(format!(
-        "`{name}` cannot be the name of a crate, expected a lower-case letter, then up to 63 lower-case letters, digits or `_`, and \
-         no word that Rust reserves"
+        "`{name}` cannot be the name of a crate, expected a lower-case letter, then up to 63 lower-case letters, digits or \
+         `_`, and no word that Rust reserves"
     ));
     Err(match options.name {
         Some(_) => error.with_help("choose another name, such as my_network"),

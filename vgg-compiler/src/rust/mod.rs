@@ -9,13 +9,11 @@ mod model;
 mod names;
 mod package;
 mod step;
-mod table;
 
 pub(crate) use expand::in_place;
 pub(crate) use format::source_text;
 pub use model::Network;
 pub use package::{EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, SourceFile, WEIGHTS_FILE, package};
-pub use table::{grouped, layer_table};
 
 use proc_macro2::{Ident, Span};
 

@@ -2,6 +2,8 @@
 
 use quote::quote;
 
+use crate::report::grouped;
+
 use super::{EmitError, Network, format, is_crate_name, model, names};
 
 /// Name of the weights file in a crate.
@@ -137,8 +139,8 @@ fn readme(network: Network<'_>, options: &PackageOptions) -> String {
         .replace("crate_name", &options.name)
         .replace("{input}", &dims(graph.input_shape()))
         .replace("{output}", &dims(graph.output_shape()))
-        .replace("{parameters}", &super::table::grouped(graph.param_count() as u64))
-        .replace("{macs}", &super::table::grouped(graph.total_macs()))
+        .replace("{parameters}", &grouped(graph.param_count() as u64))
+        .replace("{macs}", &grouped(graph.total_macs()))
         .replace("{weights}", &megabytes(header.bytes.len() + header.data_len))
         .replace("{arena}", &megabytes(plan.arena_len * 4))
         .replace("{version}", env!("CARGO_PKG_VERSION"))
