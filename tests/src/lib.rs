@@ -6,6 +6,7 @@
 //! - [`onnx`]: changes to an ONNX file that make every intermediate activation visible;
 //! - [`compare`]: how far two results may be apart, and reports of where they are;
 //! - [`golden`]: files that hold what came out before;
+//! - [`generated`]: generated crates, built and run;
 //! - [`python`]: `onnx.checker` and other Python programs.
 //!
 //! ONNX Runtime, the judge of every exported file, is loaded by [`vgg_cli::ort`].
@@ -18,6 +19,7 @@ pub mod backends;
 pub mod cases;
 pub mod compare;
 pub mod conform;
+pub mod generated;
 pub mod golden;
 pub mod onnx;
 pub mod published;
