@@ -269,7 +269,7 @@ impl InOnnxRuntime {
     ];
 
     fn options(self, count: usize) -> ExportOptions {
-        let external = matches!(self, Self::External | Self::DynamicBatch | Self::Optimised);
+        let inline = matches!(self, Self::Inline | Self::Declared);
         ExportOptions {
             opset: match self {
                 Self::Opset13 => 13,
@@ -277,7 +277,7 @@ impl InOnnxRuntime {
                 _ => onnx::DEFAULT_OPSET,
             },
             batch: if self == Self::DynamicBatch { Batch::Dynamic } else { Batch::Fixed(count) },
-            external: external.then(|| WEIGHTS_FILE.to_owned()),
+            external: (!inline).then(|| WEIGHTS_FILE.to_owned()),
             outputs: if self == Self::Optimised { Outputs::Final } else { Outputs::All },
             ..ExportOptions::default()
         }

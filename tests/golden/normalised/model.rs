@@ -6,10 +6,10 @@ use std::path::Path;
 
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
-    Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims, FlattenDims,
-    GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv, PackedGemm,
-    PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads, WeightsFile,
-    Workspace, ops,
+    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims,
+    FlattenDims, GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv,
+    PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads,
+    WeightsFile, Workspace, ops,
 };
 
 use super::names::LAYERS;
@@ -252,6 +252,7 @@ mod layers {
             pads: [2, 2, 2, 2],
             relu: true,
             pool: None,
+            algorithm: Algorithm::Direct,
             batch: 1,
         }
             .check();
@@ -289,6 +290,7 @@ mod layers {
             pads: [1, 1, 1, 1],
             relu: false,
             pool: None,
+            algorithm: Algorithm::Direct,
             batch: 1,
         }
             .check();
@@ -365,6 +367,7 @@ mod layers {
             pads: [1, 0, 1, 0],
             relu: true,
             pool: None,
+            algorithm: Algorithm::Direct,
             batch: 1,
         }
             .check();

@@ -6,10 +6,10 @@ use std::path::Path;
 
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
-    Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims, FlattenDims,
-    GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv, PackedGemm,
-    PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads, WeightsFile,
-    Workspace, ops,
+    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims,
+    FlattenDims, GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv,
+    PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads,
+    WeightsFile, Workspace, ops,
 };
 
 use super::names::LAYERS;
@@ -283,6 +283,7 @@ mod layers {
             pads: [1, 1, 1, 1],
             relu: true,
             pool: None,
+            algorithm: Algorithm::Direct,
             batch: 1,
         }
             .check();
@@ -320,6 +321,7 @@ mod layers {
             pads: [1, 1, 1, 1],
             relu: true,
             pool: None,
+            algorithm: Algorithm::Direct,
             batch: 1,
         }
             .check();
@@ -436,6 +438,7 @@ mod layers {
                 pads: [0, 0, 0, 0],
                 ceil_mode: false,
             }),
+            algorithm: Algorithm::Gemm,
             batch: 1,
         }
             .check();
