@@ -11,6 +11,7 @@
 //! | [`onnx`] | [`ir::TypedGraph`] | an ONNX model |
 //! | [`mod@plan`] | [`ir::TypedGraph`] | [`plan::ExecutionPlan`]: fused, laid out, placed |
 //! | [`rust`] | [`plan::ExecutionPlan`] | the files of a crate, or a module in place |
+//! | [`report`] | [`ir::TypedGraph`] and its plan | the layer table |
 //! | [`weights`] | a file or a seed | one tensor for each parameter, and the canonical safetensors file |
 //!
 //! [`compile`] goes the whole way to the plan; [`expand`] is what the `vgg!` macro does, and
@@ -25,6 +26,7 @@ mod lower;
 pub mod onnx;
 pub mod passes;
 pub mod plan;
+pub mod report;
 pub mod rust;
 pub mod spec;
 mod suggest;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use vgg_compiler::ir::{Op, TypedGraph};
 use vgg_compiler::onnx::{self, Batch, ExportOptions};
 use vgg_compiler::rust::{
-    EXPECTED_FILE, INPUT_FILE, MARKER, Network, ONNX_FILE, PackageOptions, WEIGHTS_FILE, is_crate_name, package,
+    EXPECTED_FILE, INPUT_FILE, MARKER, Network, ONNX_FILE, PackageOptions, RuntimeSource, WEIGHTS_FILE, is_crate_name,
+    package,
 };
 use vgg_compiler::weights::{Weights, WeightsSource, canonical};
 use vgg_compiler::{CompileOptions, Compiled};
@@ -135,7 +136,7 @@ pub fn build(
     let recorded = record(&compiled.graph, &weights, &input, progress);
 
     let writing = |error| Error::writing(out, &error);
-    let mut staging = Staging::with_parents(&target).map_err(writing)?;
+    let mut staging = Staging::for_directory(&target).map_err(writing)?;
     let directory = staging.path().join(DIRECTORY);
     let package_options = PackageOptions { name, embed: options.embed, tolerance: recorded.tolerance };
     write_sources(&compiled, &package_options, &directory).map_err(|error| match error {
@@ -160,8 +161,8 @@ fn crate_name(model: &Model, options: &Options) -> Result<String, Error> {
         return Ok(name);
     }
     let error = Error::usage(format!(
-        "`{name}` cannot be the name of a crate, expected a lower-case letter, then up to 63 lower-case letters, digits or `_`, and \
-         no word that Rust reserves"
+        "`{name}` cannot be the name of a crate, expected a lower-case letter, then up to 63 lower-case letters, digits or \
+         `_`, and no word that Rust reserves"
     ));
     Err(match options.name {
         Some(_) => error.with_help("choose another name, such as my_network"),
@@ -263,7 +264,8 @@ impl From<io::Error> for Failure {
 fn write_sources(compiled: &Compiled, options: &PackageOptions, directory: &Path) -> Result<(), Failure> {
     let header = compiled.header();
     let network = Network { graph: &compiled.graph, plan: &compiled.plan, header: &header };
-    let files = package(network, options, source::FILES).map_err(|error| Failure::Other(error.into()))?;
+    let runtime = RuntimeSource { manifest: source::MANIFEST, files: source::FILES };
+    let files = package(network, options, runtime).map_err(|error| Failure::Other(error.into()))?;
     for file in files {
         let path = directory.join(file.path);
         if let Some(parent) = path.parent() {

@@ -113,6 +113,15 @@ impl Error {
         self
     }
 
+    /// The same error with what to do about its last problem, unless that says so already.
+    #[must_use]
+    pub(crate) fn or_help(self, help: &str) -> Self {
+        match &self.text {
+            Text::Problems(problems) if problems.last().is_some_and(|last| last.help.is_none()) => self.with_help(help),
+            _ => self,
+        }
+    }
+
     /// The exit status.
     pub fn status(&self) -> Status {
         self.status
@@ -220,7 +229,9 @@ impl From<EmitError> for Error {
 
 impl From<rt::Error> for Error {
     fn from(error: rt::Error) -> Self {
-        Self::from_sentence(runtime_status(&error), &error.to_string())
+        let setting = matches!(error, rt::Error::Setting { .. });
+        let error = Self::from_sentence(runtime_status(&error), &error.to_string());
+        if setting { error.or_help("set the variable to what was expected, or unset it") } else { error }
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N|dynamic", default_value = "1", value_parser = parse_batch)]
     batch: Batch,
     /// Version of ONNX's standard operator set, 13 to 22
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_OPSET, value_parser = clap::value_parser!(u32).range(i64::from(*OPSETS.start())..=i64::from(*OPSETS.end())))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_OPSET, value_parser = parse_opset)]
     opset: u32,
     /// Keep the weights in a file of their own, NAME.safetensors beside NAME.onnx, which the ONNX file points into
     #[arg(long)]
@@ -45,6 +45,11 @@ pub struct Arguments {
     /// Stop before the softmax
     #[arg(long)]
     logits: bool,
+}
+
+fn parse_opset(text: &str) -> Result<u32, String> {
+    let opset = text.parse().ok().filter(|opset| OPSETS.contains(opset));
+    opset.ok_or_else(|| format!("expected a number from {} to {}", OPSETS.start(), OPSETS.end()))
 }
 
 fn parse_batch(text: &str) -> Result<Batch, String> {
@@ -113,7 +118,7 @@ pub fn export(
     let weights = load_weights(source, &graph, progress)?;
 
     let writing = |error| Error::writing(output, &error);
-    let mut staging = Staging::beside(output).map_err(writing)?;
+    let mut staging = Staging::for_file(output).map_err(writing)?;
     let external = weights_path.as_deref().map(file_name).transpose()?;
     if let Some(name) = &external {
         let total = weights.total_bytes();

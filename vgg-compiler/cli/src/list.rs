@@ -1,7 +1,7 @@
 //! `vgg list`: the built-in variants.
 
 use serde_json::{Value, json};
-use vgg_compiler::rust::grouped;
+use vgg_compiler::report::grouped;
 use vgg_compiler::spec::variants::VARIANTS;
 use vgg_compiler::{CompileOptions, compile};
 
@@ -10,11 +10,15 @@ use crate::error::Error;
 use crate::table::{Align, Table};
 
 /// List the built-in variants: names, parameters, multiply-accumulates, input, source
-///
-/// With --json, an array of objects: "name", "aliases", "type" (the Rust type), "parameters", "macs" (multiply-accumulates
-/// for one image), "input" and "output" (extents without the batch), "source".
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  vgg list\n  vgg list --json")]
+#[command(after_help = "\
+Examples:
+  vgg list
+  vgg list --json
+
+With --json (extents are without the batch):
+  [{\"name\", \"aliases\": [..], \"type\" (in Rust), \"parameters\", \"macs\" (multiply-accumulates
+    for one image), \"input\": [C, H, W], \"output\": [classes], \"source\"}]")]
 pub struct Arguments {
     /// Print one JSON document
     #[arg(long)]

@@ -45,11 +45,7 @@ impl Model {
         let path = Path::new(model);
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
-            Some("onnx") => Err(Error::refused(format!(
-                "{}: ONNX files are not read as models yet, expected a built-in variant or a .vgg file",
-                path.display()
-            ))
-            .with_help("declare the network in a .vgg file (`vgg show vgg-d --vgg` prints one to start from) and give its weights with --weights")),
+            Some("onnx") => Err(unread(path)),
             Some("vgg") => Self::read(path),
             None if path.is_dir() || !path.exists() => Err(unknown(model)),
             None => Self::read(path),
@@ -100,6 +96,14 @@ impl Model {
             Origin::File(path) => Some(path),
         }
     }
+}
+
+fn unread(path: &Path) -> Error {
+    let message = "ONNX files are not read as models yet, expected a built-in variant or a .vgg file";
+    Error::refused(format!("{}: {message}", path.display())).with_help(
+        "declare the network in a .vgg file (`vgg show vgg-d --vgg` prints one to start from) and give its weights with \
+         --weights",
+    )
 }
 
 fn unknown(model: &OsStr) -> Error {

@@ -62,8 +62,8 @@ impl OrtError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::NoLibrary | Self::Load { .. } => {
-                "`cargo xtask ort` in the project fetches a copy and prints its path; any libonnxruntime of 1.22 or later will do: \
-                 set ORT_DYLIB_PATH to its path"
+                "`cargo xtask ort` in the project fetches a copy and prints its path; any libonnxruntime of 1.22 or later \
+                 will do: set ORT_DYLIB_PATH to its path"
             }
             Self::Model { .. } | Self::Run { .. } => {
                 "every model that is exported should run; please report it with the command that was given"

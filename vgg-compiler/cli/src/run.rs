@@ -28,17 +28,18 @@ use crate::table::{Align, Table};
 ///
 /// --tap LAYER writes what a layer computes to LAYER.npy, in the directory of --output or else in the current one: any layer
 /// of `vgg show MODEL --json`. Nothing is fused across a tapped value.
-///
-/// With --json, an object: "model", "weights", "input" (extents), "output" (extents), "threads", "isa" (the vector
-/// instructions), "images", an array of one object an image with "top", an array of {"index", "score"} from the highest on
-/// (empty for feature maps), "min", "max" and "mean" of its output; "written" (the path of --output, or null); "taps", an
-/// array of {"name", "shape", "path"}. Numbers that are not finite are null.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   vgg run vgg-d --weights vgg16.safetensors --input images.npy
   vgg run vgg-d --weights vgg16.safetensors --input images.npy --output scores.npy --top 1
-  vgg run my-network.vgg --input images.npy --tap conv1_1 --tap pool1 --json")]
+  vgg run my-network.vgg --input images.npy --tap conv1_1 --tap pool1 --json
+
+With --json (numbers that are not finite are null):
+  {\"model\", \"weights\", \"input\": [N, C, H, W], \"threads\", \"isa\" (vector instructions),
+   \"output\": [N, ..],
+   \"images\": [{\"top\": [{\"index\", \"score\"}] (empty for feature maps), \"min\", \"max\", \"mean\"}],
+   \"written\": path or null, \"taps\": [{\"name\", \"shape\": [N, ..], \"path\"}]}")]
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg file
     model: OsString,
@@ -271,7 +272,7 @@ impl Files {
 fn write_array(path: &Path, dims: &[usize], values: &[f32]) -> Result<(), Error> {
     const NAME: &str = "array.npy";
     let writing = |error| Error::writing(path, &error);
-    let mut staging = Staging::beside(path).map_err(writing)?;
+    let mut staging = Staging::for_file(path).map_err(writing)?;
     npy::write_f32(&staging.path().join(NAME), dims, values).map_err(|error| match error {
         vgg_runtime::Error::Io { source, .. } => writing(source),
         error => error.into(),

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 
 use serde_json::{Value, json};
-use vgg_compiler::ir::{Node, Shape, TypedGraph};
-use vgg_compiler::plan::{ExecutionPlan, Step, StepKind};
-use vgg_compiler::rust::grouped;
+use vgg_compiler::ir::{Node, Shape};
+use vgg_compiler::report::{LayerRow, grouped, layer_rows};
 use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::console;
@@ -15,15 +14,21 @@ use crate::table::{Align, Table, bytes};
 
 /// Show the layers of a network: names, shapes, parameters, multiply-accumulates, and how each is computed
 ///
-/// One line a step: a convolution and what is fused with it (ReLU, max pooling) is one. With --json, an object: "model",
-/// "name", "docs", "input", "output" (extents without the batch), "parameters", "macs", "weights_bytes" (of the weights
-/// file), "arena_bytes" (memory for activations); "layers", in order, each with "name", "op" (the ONNX operator), "output"
-/// (its shape), "parameters", "macs", "step" (the step that computes it); "steps", each with "name", "layers", "computes",
-/// "algorithm" (null but for convolutions), "output", "parameters", "macs".
+/// One line a step: a convolution and what is fused with it (ReLU, max pooling) is one.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  vgg show vgg-d\n  vgg show my-network.vgg --json\n  vgg show vgg-d --vgg > my-network.vgg"
-)]
+#[command(after_help = "\
+Examples:
+  vgg show vgg-d
+  vgg show my-network.vgg --json
+  vgg show vgg-d --vgg > my-network.vgg
+
+With --json (extents are without the batch):
+  {\"model\", \"name\", \"docs\": [..], \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
+   \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
+   \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"macs\",
+               \"step\" (that computes it)}],
+   \"steps\": [{\"name\", \"layers\": [..], \"computes\", \"algorithm\" (null but for convolutions),
+              \"output\": [..], \"parameters\", \"macs\"}]}")]
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg file
     model: OsString,
@@ -45,26 +50,6 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Error> {
     if arguments.json { console::print_json(&document(&model, &compiled)) } else { console::print(&text(&compiled)) }
 }
 
-/// The steps that compute something, in order.
-fn computing(plan: &ExecutionPlan) -> impl Iterator<Item = &Step> {
-    plan.steps.iter().filter(|step| !step.layers.is_empty())
-}
-
-fn nodes<'a>(graph: &'a TypedGraph, step: &'a Step) -> impl Iterator<Item = &'a Node> {
-    graph.nodes.iter().filter(|node| step.layers.contains(&node.name))
-}
-
-fn parameters(graph: &TypedGraph, node: &Node) -> u64 {
-    node.params.iter().map(|id| graph.params[id.0].len() as u64).sum()
-}
-
-fn algorithm(step: &Step) -> Option<&'static str> {
-    match &step.kind {
-        StepKind::Conv(conv) => Some(conv.algorithm.name()),
-        _ => None,
-    }
-}
-
 fn text(compiled: &Compiled) -> String {
     let Compiled { graph, plan, .. } = compiled;
     let mut table = Table::new(&[
@@ -74,14 +59,9 @@ fn text(compiled: &Compiled) -> String {
         ("parameters", Align::Right),
         ("MACs", Align::Right),
     ]);
-    for step in computing(plan) {
-        table.row(vec![
-            step.name.clone(),
-            step.kind.to_string(),
-            graph.shape(step.value).to_string(),
-            grouped(nodes(graph, step).map(|node| parameters(graph, node)).sum()),
-            grouped(nodes(graph, step).map(|node| graph.macs(node)).sum()),
-        ]);
+    for row in layer_rows(graph, plan) {
+        let (output, parameters, macs) = (row.output_text(), grouped(row.parameters), grouped(row.macs));
+        table.row(vec![row.name, row.computes, output, parameters, macs]);
     }
     table.row(vec![
         "total".into(),
@@ -120,22 +100,24 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
                 "name": node.name,
                 "op": node.op.op_type(),
                 "output": extents(graph.shape(node.output)),
-                "parameters": parameters(graph, node),
+                "parameters": node.params.iter().map(|id| graph.params[id.0].len()).sum::<usize>(),
                 "macs": graph.macs(node),
                 "step": step_of(node),
             })
         })
         .collect();
-    let steps: Vec<Value> = computing(plan)
-        .map(|step| {
+    let steps: Vec<Value> = layer_rows(graph, plan)
+        .into_iter()
+        .map(|row| {
+            let LayerRow { name, layers, computes, algorithm, output, parameters, macs } = row;
             json!({
-                "name": step.name,
-                "layers": step.layers,
-                "computes": step.kind.to_string(),
-                "algorithm": algorithm(step),
-                "output": extents(graph.shape(step.value)),
-                "parameters": nodes(graph, step).map(|node| parameters(graph, node)).sum::<u64>(),
-                "macs": nodes(graph, step).map(|node| graph.macs(node)).sum::<u64>(),
+                "name": name,
+                "layers": layers,
+                "computes": computes,
+                "algorithm": algorithm,
+                "output": output,
+                "parameters": parameters,
+                "macs": macs,
             })
         })
         .collect();

@@ -49,12 +49,17 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// A directory beside `target`, on the same file system. The parent of `target` must exist.
+    /// A directory beside the file `target`, on the same file system. The parent of `target` must exist.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be made.
-    pub fn beside(target: &Path) -> io::Result<Self> {
+    /// When there is something else than a regular file at `target`, or the directory cannot be made.
+    pub fn for_file(target: &Path) -> io::Result<Self> {
+        check_replaceable(target)?;
+        Self::beside(target)
+    }
+
+    fn beside(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
         let mut builder = tempfile::Builder::new();
         // Names have a limit that the target may have reached.
@@ -68,13 +73,13 @@ impl Staging {
         Self::made(|| builder.tempdir_in(parent(target)))
     }
 
-    /// As [`Staging::beside`], making the parents of `target` that do not exist. They are removed again unless `target`
-    /// comes into being.
+    /// A directory beside the directory `target`, on the same file system. The parents of `target` that do not exist are
+    /// made, and removed again unless `target` comes into being.
     ///
     /// # Errors
     ///
     /// When a directory cannot be made.
-    pub fn with_parents(target: &Path) -> io::Result<Self> {
+    pub fn for_directory(target: &Path) -> io::Result<Self> {
         let missing = |ancestor: &&Path| !ancestor.as_os_str().is_empty() && !ancestor.exists();
         let mut parents: Vec<PathBuf> = target.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect();
         parents.reverse();
@@ -119,9 +124,7 @@ impl Staging {
     /// When it cannot be moved.
     pub fn move_file(&mut self, name: &str, target: &Path) -> io::Result<()> {
         let _unfinished = unfinished();
-        if target.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "there is a directory"));
-        }
+        check_replaceable(target)?;
         fs::rename(self.directory.join(name), target)?;
         self.parents.clear();
         sync(parent(target))
@@ -158,6 +161,16 @@ impl Drop for Staging {
         let _ = fs::remove_dir_all(&self.directory);
         remove_empty(&self.parents);
         unfinished.remove(&self.directory);
+    }
+}
+
+/// Refuses directories, and devices such as /dev/null, which a rename would do away with.
+fn check_replaceable(target: &Path) -> io::Result<()> {
+    match fs::metadata(target) {
+        Ok(found) if !found.is_file() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "there is something else than a regular file"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -200,7 +213,7 @@ mod tests {
     fn nothing_is_left_of_what_was_not_finished() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("a/b/crate");
-        let staging = Staging::with_parents(&target).unwrap();
+        let staging = Staging::for_directory(&target).unwrap();
         fs::write(staging.path().join("half"), "").unwrap();
         assert!(unfinished().contains(staging.path()));
         drop(staging);
@@ -212,7 +225,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("a/crate");
         for content in ["first", "second"] {
-            let mut staging = Staging::with_parents(&target).unwrap();
+            let mut staging = Staging::for_directory(&target).unwrap();
             fs::create_dir(staging.path().join("new")).unwrap();
             fs::write(staging.path().join("new").join(content), "").unwrap();
             staging.move_directory("new", &target).unwrap();
@@ -228,7 +241,7 @@ mod tests {
         let target = root.path().join("crate");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("kept"), "").unwrap();
-        let mut staging = Staging::beside(&target).unwrap();
+        let mut staging = Staging::for_directory(&target).unwrap();
         assert!(staging.move_directory("missing", &target).is_err());
         drop(staging);
         assert_eq!(names(root.path()), ["crate"]);
@@ -238,7 +251,7 @@ mod tests {
     #[test]
     fn a_file_does_not_replace_a_directory() {
         let root = tempfile::tempdir().unwrap();
-        let mut staging = Staging::beside(&root.path().join("a")).unwrap();
+        let mut staging = Staging::for_file(&root.path().join("a")).unwrap();
         fs::write(staging.path().join("file"), "").unwrap();
         fs::create_dir(root.path().join("a")).unwrap();
         assert!(staging.move_file("file", &root.path().join("a")).is_err());

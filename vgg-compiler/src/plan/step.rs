@@ -126,6 +126,16 @@ pub enum StepKind {
     },
 }
 
+impl StepKind {
+    /// The algorithm, for a convolution.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        match self {
+            StepKind::Conv(conv) => Some(conv.algorithm),
+            _ => None,
+        }
+    }
+}
+
 /// A convolution with its epilogue: bias, then ReLU, then max pooling.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvStep {

@@ -9,13 +9,13 @@ mod model;
 mod names;
 mod package;
 mod step;
-mod table;
 
 pub(crate) use expand::in_place;
 pub(crate) use format::source_text;
 pub use model::Network;
-pub use package::{EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, SourceFile, WEIGHTS_FILE, package};
-pub use table::{grouped, layer_table};
+pub use package::{
+    EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, RuntimeSource, SourceFile, WEIGHTS_FILE, package,
+};
 
 use proc_macro2::{Ident, Span};
 

@@ -4,9 +4,9 @@ use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 
 use crate::plan::{ExecutionPlan, StepKind};
+use crate::report::layer_table;
 
 use super::step::number;
-use super::table::layer_table;
 use super::{Network, safe_ident};
 
 /// Longest name that is kept whole.

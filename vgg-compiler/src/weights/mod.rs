@@ -17,6 +17,7 @@ mod tensors;
 
 pub use canonical::Header;
 pub use error::WeightsError;
+pub use normal::standard_normal;
 pub use resolve::Weights;
 pub use safetensors::{parse, read};
 pub use seeded::seeded;

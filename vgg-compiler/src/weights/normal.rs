@@ -41,6 +41,16 @@ impl Stream {
     }
 }
 
+/// `len` numbers of the standard normal distribution, the same for the same seed on every machine: an input to try a
+/// network with.
+pub fn standard_normal(seed: u64, len: usize) -> Vec<f32> {
+    const RUN: usize = 64;
+    // Weights take their streams from the front.
+    let stream = Stream::new(seed, u64::MAX);
+    let runs = (0..len).step_by(RUN).flat_map(|first| stream.normals::<RUN>(first as u64));
+    runs.take(len).map(|x| x as f32).collect()
+}
+
 /// The finaliser of SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014), with the
 /// constants of David Stafford's variant 13.
 fn mix(mut bits: u64) -> u64 {

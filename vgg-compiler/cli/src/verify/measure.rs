@@ -56,17 +56,21 @@ pub fn verify(
     };
     let fused = run(Vec::new(), "fused layers")?;
     let stored = run(graph.nodes.iter().map(|node| node.output).collect(), "every layer by itself")?;
-    let layers = graph.nodes.iter().map(|node| {
-        let fused = fused.get(&node.output).copied();
-        let stored = stored.get(&node.output).copied().unwrap_or(Difference::INFINITE);
-        Layer {
-            name: node.name.clone(),
-            op: node.op.op_type(),
-            shape: graph.shape(node.output),
-            worst: fused.map_or(stored, |fused| stored.worst(fused)),
-            fused,
-            bound: bound(&node.op, &node.inputs, &expected),
-        }
+    let worst = |value: &ValueId| {
+        let stored = stored.get(value).copied().unwrap_or(Difference::INFINITE);
+        fused.get(value).map_or(stored, |&fused| stored.worst(fused))
+    };
+    let layers = graph.nodes.iter().map(|node| Layer {
+        name: node.name.clone(),
+        op: node.op.op_type(),
+        shape: graph.shape(node.output),
+        worst: worst(&node.output),
+        fused: fused.get(&node.output).copied(),
+        bound: match node.op {
+            // A probability is off, relative to itself, by up to twice what the scores that it is made of are off.
+            Op::Softmax => BOUND + 2.0 * node.inputs.iter().map(|value| worst(value).max_abs).fold(0.0, f64::max),
+            _ => BOUND,
+        },
     });
     let report = Report {
         model: graph.name.clone(),
@@ -149,16 +153,4 @@ fn differences(
     session.run_observed(&images.values, &mut output, &mut |step, values| note(step.value, values));
     note(graph.output, &output);
     found
-}
-
-/// The bound of a layer. A probability is off, relative to itself, by up to twice what the scores it is made of are off, and
-/// these are off by [`BOUND`] of the largest.
-fn bound(op: &Op, inputs: &[ValueId], expected: &Values) -> f64 {
-    match (op, inputs.first().and_then(|input| expected.get(input))) {
-        (Op::Softmax, Some(scores)) => {
-            let largest = scores.iter().fold(0.0_f64, |most, &score| most.max(f64::from(score).abs()));
-            BOUND * (2.0 * largest).max(1.0)
-        }
-        _ => BOUND,
-    }
 }

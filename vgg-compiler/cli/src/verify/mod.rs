@@ -27,23 +27,27 @@ use crate::run::{parse_threads, threads};
 /// The network is exported with the result of every layer as an output and run by ONNX Runtime, with its default
 /// optimisations. It is run here twice: as it is planned, with convolution, ReLU and pooling fused, and with every value
 /// stored. What was stored is compared: the difference of each layer may be 1e-5 of its result (‖a-b‖₂ / ‖b‖₂; for softmax,
-/// this times twice the largest score), and that of the network's output at most 3e-5 of its largest number.
+/// this and twice what the scores differ by), and that of the network's output at most 3e-5 of its largest number (for
+/// softmax as much more as before). With --quiet the exit status alone speaks.
 ///
 /// ONNX Runtime is the library that ORT_DYLIB_PATH names, or else the copy that `cargo xtask ort` has fetched into
 /// target/python of this directory or one above it.
-///
-/// With --json, an object: "model", "weights", "input" (extents), "ort_version", "threads", "isa", "pass", "max_abs" and
-/// "max_rel" (of the network's output: max|a-b|, and max|a-b| / max|b|), "normwise" (the largest of all layers), "layers", an
-/// array of {"name", "op", "shape", "max_abs", "max_rel", "normwise", "bound", "pass", "fused"} in order, where the figures
-/// are the larger ones of the two runs and "fused" has those of the run as planned ({"max_abs", "max_rel", "normwise"}, null
-/// where the value is not stored there); "crate", null or {"path", "max_abs", "max_rel", "normwise", "bound", "pass"}.
-/// Figures that are not finite are null.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   vgg verify vgg-d
   vgg verify vgg-d --weights vgg16.safetensors --input images.npy --json
-  vgg verify my-network.vgg --weights my-network.safetensors --crate my-network")]
+  vgg verify my-network.vgg --weights my-network.safetensors --crate my-network
+
+With --json, whether or not the bounds hold (figures that are not finite are null):
+  {\"model\", \"weights\", \"input\": [N, C, H, W], \"ort_version\", \"threads\", \"isa\", \"pass\",
+   \"max_abs\", \"max_rel\" (of the network's output: max|a-b|, and max|a-b| / max|b|),
+   \"normwise\" (‖a-b‖₂ / ‖b‖₂, the largest of all layers),
+   \"layers\": [{\"name\", \"op\", \"shape\": [N, ..], \"max_abs\", \"max_rel\", \"normwise\"
+               (the larger of the two runs), \"bound\" (of normwise), \"pass\",
+               \"fused\": {\"max_abs\", \"max_rel\", \"normwise\"} of the run as planned, or null where
+                        it stores no such value}],
+   \"crate\": null or {\"max_abs\", \"max_rel\", \"normwise\", \"path\", \"bound\", \"pass\"}}")]
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg file
     model: OsString,

@@ -112,5 +112,7 @@ fn what_cannot_be_written_is_the_systems_failure() {
     place.fails(4, &["export", "tiny.vgg", "-o", "directory"]);
     if cfg!(target_os = "linux") {
         place.fails(4, &["export", "tiny.vgg", "-o", "/proc/net.onnx"]);
+        let stderr = place.fails(4, &["export", "tiny.vgg", "-o", "/dev/null"]);
+        assert!(stderr.contains("something else than a regular file"), "{stderr}");
     }
 }

@@ -64,8 +64,9 @@ fn models_that_are_none() {
 #[test]
 fn every_mistake_of_a_declaration_has_its_place() {
     let place = Place::empty();
-    // (what is wrong, the declaration, the lines and a word of each mistake)
-    let cases: &[(&str, &str, &[(usize, &str)])] = &[
+    /// What is wrong, the declaration, the line and a word of each mistake.
+    type Case = (&'static str, &'static str, &'static [(usize, &'static str)]);
+    let cases: &[Case] = &[
         ("a misspelt layer", "pub A: 3 x 8 x 8 {\n    conv3-4,\n    maxpol\n}", &[(3, "maxpool")]),
         ("a window larger than the image", "pub A: 3 x 8 x 8 {\n    conv3-4;\n    maxpool(9)\n}", &[(3, "8")]),
         ("a convolution after the classifier", "pub A: 3 x 8 x 8 {\n    fc-4;\n    conv3-4\n}", &[(3, "fc")]),
