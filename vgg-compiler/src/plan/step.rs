@@ -166,6 +166,10 @@ pub enum Algorithm {
     Direct,
     /// A 1x1 convolution of stride 1: the matrix product of weights and pixels.
     Gemm,
+    /// Winograd's F(4x4, 3x3), for a 3x3 convolution of stride 1.
+    WinogradF4,
+    /// Winograd's F(6x6, 3x3), for a 3x3 convolution of stride 1.
+    WinogradF6,
 }
 
 impl Algorithm {
@@ -174,6 +178,8 @@ impl Algorithm {
         match self {
             Algorithm::Direct => "direct",
             Algorithm::Gemm => "gemm",
+            Algorithm::WinogradF4 => "winograd-4x4",
+            Algorithm::WinogradF6 => "winograd-6x6",
         }
     }
 }
