@@ -176,7 +176,7 @@ impl Placement<'_> {
                 relu: group.relu(),
                 pool: group.pool(),
                 params: [group.node.params[0], group.node.params[1]],
-                algorithm: select_algorithm::select_algorithm(&conv, source, self.batch, self.exact),
+                algorithm: select_algorithm::select_algorithm(&conv, source, self.exact),
             }),
             Op::MaxPool(pool) => StepKind::MaxPool { input: source, output: target, pool },
             Op::AveragePool(pool) => StepKind::AveragePool { input: source, output: target, pool },

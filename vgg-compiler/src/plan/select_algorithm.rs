@@ -2,14 +2,15 @@
 //!
 //! A model of the time, in multiply-adds that an arithmetic-bound kernel does meanwhile, chooses among the candidates:
 //!
-//! `cost = batch * (products + transforms) + weight bytes * BYTE`
+//! `cost = products + transforms + weight bytes * BYTE`
 //!
 //! - *Products* are multiply-adds. A tile of Winograd's algorithm at `n` x `n` points takes `n * n` for each pair of channels; narrower
 //!   tiles at the right and lower edge take fewer.
 //! - *Transforms* take as long as `TRANSFORM` multiply-adds for each point of a tile and each channel, of the input and of the output.
-//! - *Weights* are read once for the batch. Winograd's are `n * n / 9` times as many as the kernel's.
+//! - *Weights* are `n * n / 9` times as many as the kernel's.
 //!
-//! What the model leaves out (caches, threads, pools) favours none of the candidates by much. The two constants come from timing the
+//! The choice is the same for every batch, since an image must give the same bits alone and among others. What the model leaves out
+//! (caches, threads, pools) favours none of the candidates by much. The two constants come from timing the
 //! layers of VGG-D (see docs/performance.md).
 
 use crate::ir::Conv;
@@ -26,7 +27,7 @@ const TRANSFORM: f64 = 16.0;
 const PANEL: usize = 16;
 
 /// The cheapest algorithm for `conv` on `input`. With `exact`, those that transform their operands are left out.
-pub(super) fn select_algorithm(conv: &Conv, input: Blocked, batch: usize, exact: bool) -> Algorithm {
+pub(super) fn select_algorithm(conv: &Conv, input: Blocked, exact: bool) -> Algorithm {
     let unit_stride = conv.strides == [1, 1];
     if conv.kernel_shape == [1, 1] && unit_stride && conv.pads == [0; 4] {
         return Algorithm::Gemm;
@@ -36,7 +37,7 @@ pub(super) fn select_algorithm(conv: &Conv, input: Blocked, batch: usize, exact:
     }
     let mut best = Algorithm::Direct;
     for algorithm in [Algorithm::WinogradF4, Algorithm::WinogradF6] {
-        if cost(algorithm, conv, input, batch) < cost(best, conv, input, batch) {
+        if cost(algorithm, conv, input) < cost(best, conv, input) {
             best = algorithm;
         }
     }
@@ -44,7 +45,7 @@ pub(super) fn select_algorithm(conv: &Conv, input: Blocked, batch: usize, exact:
 }
 
 /// The model for a 3x3 convolution of stride 1.
-fn cost(algorithm: Algorithm, conv: &Conv, input: Blocked, batch: usize) -> f64 {
+fn cost(algorithm: Algorithm, conv: &Conv, input: Blocked) -> f64 {
     let [top, left, bottom, right] = conv.pads;
     let (height, width) = (input.height + top + bottom - 2, input.width + left + right - 2);
     let (inputs, outputs) =
@@ -52,14 +53,14 @@ fn cost(algorithm: Algorithm, conv: &Conv, input: Blocked, batch: usize) -> f64 
     let size = match algorithm {
         Algorithm::Direct | Algorithm::Gemm => {
             let weights = 9.0 * inputs * outputs;
-            return (batch * height * width) as f64 * weights + BYTE * 4.0 * weights;
+            return (height * width) as f64 * weights + BYTE * 4.0 * weights;
         }
         Algorithm::WinogradF4 => 4,
         Algorithm::WinogradF6 => 6,
     };
     let points = points(height, size) as f64 * points(width, size) as f64;
     let weights = ((size + 2) * (size + 2)) as f64 * inputs * outputs;
-    batch as f64 * points * (inputs * outputs + TRANSFORM * (inputs + outputs)) + BYTE * 4.0 * weights
+    points * (inputs * outputs + TRANSFORM * (inputs + outputs)) + BYTE * 4.0 * weights
 }
 
 /// Points of the tiles along an axis: `size + 2` for a tile of `size` outputs, two more than its even number of outputs for the last.
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn only_a_plain_pointwise_convolution_is_a_matrix_product() {
         let conv = Conv { kernel_shape: [1, 1], pads: [0; 4], ..conv(4) };
-        let select = |conv: Conv| select_algorithm(&conv, image(8, 9), 1, false);
+        let select = |conv: Conv| select_algorithm(&conv, image(8, 9), false);
         assert_eq!(select(conv), Algorithm::Gemm);
         assert_eq!(select(Conv { strides: [2, 2], ..conv }), Algorithm::Direct);
         assert_eq!(select(Conv { pads: [1; 4], ..conv }), Algorithm::Direct);
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn other_kernels_strides_and_planar_inputs_are_summed_directly() {
-        let select = |conv: Conv, channels| select_algorithm(&conv, image(channels, 56), 1, false);
+        let select = |conv: Conv, channels| select_algorithm(&conv, image(channels, 56), false);
         assert_eq!(select(conv(64), 64), Algorithm::WinogradF6);
         assert_eq!(select(conv(64), 3), Algorithm::Direct);
         assert_eq!(select(Conv { strides: [2, 2], ..conv(64) }, 64), Algorithm::Direct);
@@ -103,17 +104,16 @@ mod tests {
 
     #[test]
     fn exact_plans_transform_nothing() {
-        assert_eq!(select_algorithm(&conv(64), image(64, 224), 1, true), Algorithm::Direct);
+        assert_eq!(select_algorithm(&conv(64), image(64, 224), true), Algorithm::Direct);
     }
 
     #[test]
     fn small_images_of_many_channels_take_the_smaller_tiles_for_their_fewer_weights() {
-        let select = |channels, size, batch| select_algorithm(&conv(512), image(channels, size), batch, false);
-        assert_eq!(select(512, 28, 1), Algorithm::WinogradF6);
-        assert_eq!(select(512, 14, 1), Algorithm::WinogradF4);
-        assert_eq!(select(512, 13, 1), Algorithm::WinogradF4);
-        assert_eq!(select(512, 14, 8), Algorithm::WinogradF6, "a batch shares the weights");
-        assert_eq!(select(512, 1, 1), Algorithm::Direct, "one pixel is not worth any transform");
+        let select = |channels, size| select_algorithm(&conv(512), image(channels, size), false);
+        assert_eq!(select(512, 28), Algorithm::WinogradF6);
+        assert_eq!(select(512, 14), Algorithm::WinogradF4);
+        assert_eq!(select(512, 13), Algorithm::WinogradF4);
+        assert_eq!(select(512, 1), Algorithm::Direct, "one pixel is not worth any transform");
     }
 
     #[test]

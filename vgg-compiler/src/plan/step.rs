@@ -26,6 +26,16 @@ pub struct ExecutionPlan {
     pub arena_len: usize,
 }
 
+impl ExecutionPlan {
+    /// Whether every convolution is summed directly.
+    pub fn is_exact(&self) -> bool {
+        self.steps.iter().all(|step| match &step.kind {
+            StepKind::Conv(conv) => matches!(conv.algorithm, Algorithm::Direct | Algorithm::Gemm),
+            _ => true,
+        })
+    }
+}
+
 /// One call of a kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
