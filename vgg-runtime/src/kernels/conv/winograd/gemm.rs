@@ -43,10 +43,12 @@ impl<S: Simd> Problem<'_, S> {
                                 (groups.size + 1, groups.larger, 0),
                                 (groups.size, groups.count - groups.larger, split),
                             ];
+                            let mut ahead = Ahead { total: groups.count, group: 0 };
                             for (size, count, row) in runs {
                                 if count > 0 {
                                     let matrix = matrix.add(row * blocks * BLOCK);
-                                    sized(simd, size, count, blocks, matrix, weights, products.add(row * PANEL));
+                                    let products = products.add(row * PANEL);
+                                    sized(simd, size, count, blocks, matrix, weights, products, &mut ahead);
                                 }
                             }
                         }
@@ -54,6 +56,27 @@ impl<S: Simd> Problem<'_, S> {
                 }
             },
         );
+    }
+}
+
+/// Which part of the next panel of weights a group asks for, while it computes: the panel is cut into eight streams, which the groups
+/// share out. Hardware follows a stream only within a page, and a panel is read too fast for one request at a time.
+struct Ahead {
+    /// Groups of this panel.
+    total: usize,
+    /// The group that comes next.
+    group: usize,
+}
+
+impl Ahead {
+    const STREAMS: usize = 8;
+
+    /// The streams of the next group.
+    #[inline(always)]
+    fn next(&mut self) -> core::ops::Range<usize> {
+        let [start, end] = [self.group, self.group + 1].map(|group| (group * Self::STREAMS).div_ceil(self.total));
+        self.group += 1;
+        start..end
     }
 }
 
@@ -70,16 +93,17 @@ unsafe fn sized<S: Simd>(
     matrix: *const f32,
     weights: *const f32,
     products: *mut f32,
+    ahead: &mut Ahead,
 ) {
     // SAFETY: passed on.
     unsafe {
         match size {
-            1 => run::<S, 1>(simd, count, blocks, matrix, weights, products),
-            2 => run::<S, 2>(simd, count, blocks, matrix, weights, products),
-            3 if S::TILE >= 3 => run::<S, 3>(simd, count, blocks, matrix, weights, products),
-            4 if S::TILE >= 4 => run::<S, 4>(simd, count, blocks, matrix, weights, products),
-            5 if S::TILE >= 5 => run::<S, 5>(simd, count, blocks, matrix, weights, products),
-            6 if S::TILE >= 6 => run::<S, 6>(simd, count, blocks, matrix, weights, products),
+            1 => run::<S, 1>(simd, count, blocks, matrix, weights, products, ahead),
+            2 => run::<S, 2>(simd, count, blocks, matrix, weights, products, ahead),
+            3 if S::TILE >= 3 => run::<S, 3>(simd, count, blocks, matrix, weights, products, ahead),
+            4 if S::TILE >= 4 => run::<S, 4>(simd, count, blocks, matrix, weights, products, ahead),
+            5 if S::TILE >= 5 => run::<S, 5>(simd, count, blocks, matrix, weights, products, ahead),
+            6 if S::TILE >= 6 => run::<S, 6>(simd, count, blocks, matrix, weights, products, ahead),
             _ => unreachable!("a register tile has 1 to {} rows", S::TILE),
         }
     }
@@ -97,12 +121,13 @@ unsafe fn run<S: Simd, const MR: usize>(
     matrix: *const f32,
     weights: *const f32,
     products: *mut f32,
+    ahead: &mut Ahead,
 ) {
     for group in 0..count {
         // SAFETY: the groups follow each other.
         unsafe {
             let matrix = matrix.add(group * MR * blocks * BLOCK);
-            tile::<S, MR>(simd, blocks, matrix, weights, products.add(group * MR * PANEL));
+            tile::<S, MR>(simd, blocks, matrix, weights, products.add(group * MR * PANEL), ahead.next());
         }
     }
 }
@@ -119,11 +144,16 @@ unsafe fn tile<S: Simd, const MR: usize>(
     mut matrix: *const f32,
     mut weights: *const f32,
     products: *mut f32,
+    streams: core::ops::Range<usize>,
 ) {
+    let next = weights.wrapping_add(blocks * BLOCK * PANEL);
     // SAFETY: the loops run over exactly the values that the caller promises.
     unsafe {
         let mut sums = [[simd.splat(0.0); 2]; MR];
-        for _ in 0..blocks {
+        for block in 0..blocks {
+            for stream in streams.clone() {
+                simd.prefetch(next.wrapping_add((stream * blocks + block) * PANEL));
+            }
             for channel in 0..BLOCK {
                 let panel = [simd.load(weights), simd.load(weights.add(BLOCK))];
                 for (row, sum) in sums.iter_mut().enumerate() {
