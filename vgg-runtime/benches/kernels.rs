@@ -1,7 +1,7 @@
 //! Every kernel on every tier, over the layer shapes of the VGG networks.
 //!
 //! `cargo bench -p vgg-runtime` times all; `-- conv/avx2` those whose name matches. `VGG_NUM_THREADS` sets the threads (here 1 by default).
-//! Convolutions report operations (two for each multiply-add), fully connected layers the bytes of their weights.
+//! Convolutions report operations (two for each multiply-add of the definition, whatever the algorithm), fully connected layers the bytes of their weights.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -154,7 +154,32 @@ fn time(bencher: Bencher<'_, '_>, isa: Isa, op: Op<'_>, lens: [usize; 2], scratc
     bencher.bench_local(|| isa.run(Call { op, input: &input, output: &mut output, scratch: &mut scratch }));
 }
 
-#[divan::bench(args = on_all_tiers(&CONVOLUTIONS), sample_count = 10, sample_size = 1)]
+/// Every convolution with every algorithm that computes it.
+fn convolutions() -> Vec<Case<ConvDims>> {
+    let algorithms = |dims: ConvDims| -> &[(&str, Algorithm)] {
+        match (dims.kernel, dims.strides, dims.input.block) {
+            ([1, 1], ..) => &[("gemm", Algorithm::Gemm)],
+            ([3, 3], [1, 1], BLOCK) => &[
+                ("direct", Algorithm::Direct),
+                ("winograd-4x4", Algorithm::WinogradF4),
+                ("winograd-6x6", Algorithm::WinogradF6),
+            ],
+            _ => &[("direct", Algorithm::Direct)],
+        }
+    };
+    let cases = on_all_tiers(&CONVOLUTIONS);
+    let cases = cases.iter().flat_map(|case| {
+        algorithms(case.layer).iter().map(|&(algorithm, choice)| Case {
+            layer: ConvDims { algorithm: choice, ..case.layer },
+            // Names live as long as the program, as those of constants do.
+            name: Box::leak(format!("{}/{algorithm}", case.name).into_boxed_str()),
+            ..*case
+        })
+    });
+    cases.collect()
+}
+
+#[divan::bench(args = convolutions(), sample_count = 10, sample_size = 1)]
 fn f32_conv(bencher: Bencher<'_, '_>, case: &Case<ConvDims>) {
     let dims = case.layer;
     let taps = dims.input.channels * dims.kernel[0] * dims.kernel[1];
