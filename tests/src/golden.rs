@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use similar::TextDiff;
 
 use vgg_compiler::Compiled;
-use vgg_compiler::rust::{Network, PackageOptions, package};
+use vgg_compiler::rust::{Network, PackageOptions, RuntimeSource, package};
 
 /// The variable that makes the tests write their golden files instead of comparing them.
 pub const BLESS_VARIABLE: &str = "VGG_BLESS";
@@ -72,7 +72,7 @@ pub fn generated_modules(compiled: &Compiled) -> [(&'static str, String); 2] {
     let header = compiled.header();
     let network = Network { graph: &compiled.graph, plan: &compiled.plan, header: &header };
     let options = PackageOptions { name: "golden".to_owned(), embed: false, tolerance: 1e-5 };
-    let files = package(network, &options, &[]).expect("a crate");
+    let files = package(network, &options, RuntimeSource { manifest: "", files: &[] }).expect("a crate");
     ["model.rs", "names.rs"].map(|name| {
         let file = files.iter().find(|file| file.path == format!("src/{name}")).expect("every crate has this file");
         (name, file.text.clone())
