@@ -112,26 +112,28 @@ impl Report {
             ("% of limit", Align::Right),
         ]);
         let sum: f64 = self.layers.iter().map(|layer| layer.time.median).sum();
-        let mut row = |name: &str, computes: &str, work: Work, median: f64, limit: &str, percent: f64| {
-            let flops = if work.flops > 0.0 { format!("{:.1}", rate(work.flops, median)) } else { String::new() };
-            table.row(vec![
-                name.to_owned(),
-                computes.to_owned(),
-                format!("{median:.3}"),
-                format!("{:.1}", 100.0 * median / sum),
-                flops,
-                format!("{:.1}", rate(work.bytes, median)),
-                limit.to_owned(),
-                format!("{percent:.0}"),
-            ]);
-        };
+        let mut row =
+            |name: &str, computes: &str, work: Work, median: f64, share: String, limit: &str, percent: f64| {
+                let flops = if work.flops > 0.0 { format!("{:.1}", rate(work.flops, median)) } else { String::new() };
+                table.row(vec![
+                    name.to_owned(),
+                    computes.to_owned(),
+                    format!("{median:.3}"),
+                    share,
+                    flops,
+                    format!("{:.1}", rate(work.bytes, median)),
+                    limit.to_owned(),
+                    format!("{percent:.0}"),
+                ]);
+            };
         for layer in &self.layers {
             let (work, median) = (layer.work, layer.time.median);
             let (_, bound) = limits.floor(work);
-            row(&layer.name, &layer.computes, work, median, bound.name(), self.percent(work, median));
+            let share = format!("{:.1}", 100.0 * median / sum);
+            row(&layer.name, &layer.computes, work, median, share, bound.name(), self.percent(work, median));
         }
         let total = self.layers.iter().map(|layer| layer.work).sum();
-        row("total", "", total, time.median, "", 100.0 * self.floor() / time.median);
+        row("total", "", total, time.median, String::new(), "", 100.0 * self.floor() / time.median);
 
         let images = if *batch == 1 { "1 image".to_owned() } else { format!("{batch} images") };
         let plural = if *threads == 1 { "" } else { "s" };
@@ -311,7 +313,7 @@ mod tests {
             assert!(text.contains(part), "{part:?} in {text}");
         }
         let alone = Report { ort: None, peak_rss: None, ..report() }.to_text();
-        assert!(!alone.contains("ONNX Runtime") && !alone.contains("memory "), "{alone}");
+        assert!(!alone.contains("ONNX Runtime") && !alone.contains("peak memory"), "{alone}");
     }
 
     #[test]
