@@ -194,9 +194,14 @@ fn measure(
     turns.into_iter().map(|turn| turn.finish(net, threads, &expected)).collect()
 }
 
-/// In which order `count` runtimes take their turns: each follows each other one equally often as the first moves on.
-fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |index| (index + round) % count)
+/// In which order `count` runtimes take their turns. Another one is the first in each round, and every other round goes
+/// backwards, so that none always follows the same one.
+fn order(round: usize, count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).map(|index| (index + round) % count).collect();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
 }
 
 impl Turn {
@@ -270,9 +275,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_runtime_has_each_place_in_turn() {
-        let rounds: Vec<Vec<usize>> = (0..3).map(|round| order(round, 3).collect()).collect();
-        assert_eq!(rounds, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]);
+    fn no_runtime_always_follows_the_same_one() {
+        let rounds: Vec<Vec<usize>> = (0..4).map(|round| order(round, 3)).collect();
+        assert_eq!(rounds, [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0]]);
+        assert_eq!(order(5, 1), [0]);
     }
 
     #[test]

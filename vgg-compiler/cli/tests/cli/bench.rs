@@ -125,7 +125,7 @@ fn wrong_usage_is_told() {
         (2, &["--batch", "0"]),
         (2, &["--threads", "0"]),
         (2, &["--against", "nobody"]),
-        (2, &["--weights", "seeded:x"]),
+        (3, &["--weights", "seeded:x"]),
         (3, &["--weights", "missing.safetensors"]),
         (2, &["--serve", "x.npy", "--runs", "3"]),
     ];
