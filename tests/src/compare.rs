@@ -38,6 +38,11 @@ impl Tolerance {
     /// element, tap or border is off by 1e-3 or more.
     pub const DIRECT_VS_F64: Self = Self::relative("direct-vs-f64", 5e-6, 1.5e-5);
 
+    /// Naive loops in f32, one accumulator for each sum, against an f64 reference.
+    ///
+    /// The error of such a sum grows with the root of its length, here up to 100,000 terms: 6e-8 times 300.
+    pub const NAIVE_VS_F64: Self = Self::relative("naive-vs-f64", 2e-5, 4e-5);
+
     /// Direct and GEMM kernels against ONNX Runtime, which computes in f32 too: two results that are each within
     /// [`DIRECT_VS_F64`](Self::DIRECT_VS_F64) of the exact one are within twice that of each other.
     pub const DIRECT_VS_ORT: Self = Self::relative("direct-vs-ort", 1e-5, 3e-5);
@@ -52,11 +57,14 @@ impl Tolerance {
     /// [`DIRECT_VS_F64`](Self::DIRECT_VS_F64).
     pub const WINOGRAD_VS_ORT: Self = Self::relative("winograd-vs-ort", 2e-5, 1.15e-4);
 
-    /// Probabilities after softmax, when the logits before it were computed apart.
+    /// Probabilities after softmax, when the logits before it, the largest of them `largest` in magnitude, were computed apart.
     ///
-    /// An absolute error d of a logit is a relative error d of its probability. Logits of up to 10, computed to 1e-5 of the largest,
-    /// carry d = 1e-4; twice that, since the sum in the denominator carries it too.
-    pub const PROBABILITIES: Self = Self::relative("probabilities", 2e-4, 2e-4);
+    /// An absolute error d of a logit is a relative error d of its probability, and the sum in the denominator carries one too. The
+    /// logits are within [`DIRECT_VS_ORT`](Self::DIRECT_VS_ORT) of each other.
+    pub fn probabilities(largest: f64) -> Self {
+        let error = 2.0 * largest.max(1.0) * Self::DIRECT_VS_ORT.normwise;
+        Self::relative("probabilities", error, error)
+    }
 
     /// Logits of a trained network against those that PyTorch recorded: they decide the class by margins of 1e-1 and more.
     pub const RECORDED_LOGITS: Self = Self {

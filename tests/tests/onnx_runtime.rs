@@ -3,9 +3,9 @@
 mod support;
 
 use onnx_protobuf::Message;
+use vgg_cli::ort::{GraphOptimizationLevel, NamedTensor, OrtModel, OrtOptions};
 use vgg_tests::compare::{Tolerance, assert_close};
 use vgg_tests::onnx::with_all_outputs;
-use vgg_tests::ort::{GraphOptimizationLevel, NamedTensor, OrtModel, OrtOptions};
 
 const INPUT: [f32; 9] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, -9.0];
 const INPUT_SHAPE: [usize; 4] = [1, 1, 3, 3];

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use vgg_compiler::ir::{Op, TypedGraph};
 use vgg_compiler::onnx::{self, Batch, ExportOptions};
 use vgg_compiler::rust::{
-    EXPECTED_FILE, INPUT_FILE, MARKER, Network, ONNX_FILE, PackageOptions, WEIGHTS_FILE, is_crate_name, package,
+    EXPECTED_FILE, INPUT_FILE, MARKER, Network, ONNX_FILE, PackageOptions, RuntimeSource, WEIGHTS_FILE, is_crate_name,
+    package,
 };
 use vgg_compiler::weights::{Weights, WeightsSource, canonical};
 use vgg_compiler::{CompileOptions, Compiled};
@@ -263,7 +264,8 @@ impl From<io::Error> for Failure {
 fn write_sources(compiled: &Compiled, options: &PackageOptions, directory: &Path) -> Result<(), Failure> {
     let header = compiled.header();
     let network = Network { graph: &compiled.graph, plan: &compiled.plan, header: &header };
-    let files = package(network, options, source::FILES).map_err(|error| Failure::Other(error.into()))?;
+    let runtime = RuntimeSource { manifest: source::MANIFEST, files: source::FILES };
+    let files = package(network, options, runtime).map_err(|error| Failure::Other(error.into()))?;
     for file in files {
         let path = directory.join(file.path);
         if let Some(parent) = path.parent() {

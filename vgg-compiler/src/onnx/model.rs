@@ -11,7 +11,7 @@ use super::messages::{
     ValueInfoProto,
 };
 use super::options::{Batch, ExportOptions, Outputs, ir_version};
-use crate::ir::{Node, Op, ParamId, Pool, TypedGraph, ValueId};
+use crate::ir::{Node, Op, ParamId, Pool, Shape, TypedGraph, ValueId};
 use crate::weights::Header;
 
 /// The message of `graph`. Its first initializers are the graph's parameters in their order: pointing into the file of
@@ -165,7 +165,7 @@ impl Context<'_> {
             name: Some(node.name.clone()),
             op_type: Some(node.op.op_type().into()),
             domain: None,
-            attribute: attributes(&node.op),
+            attribute: attributes(&node.op, self.graph.shape(node.inputs[0]), self.graph.shape(node.output)),
             doc_string: None,
         };
         (message, scalar)
@@ -181,8 +181,8 @@ fn scalar(name: &str, value: f32) -> TensorProto {
     }
 }
 
-/// The attributes of an operator, written out even where ONNX has a default of the same value.
-fn attributes(op: &Op) -> Vec<AttributeProto> {
+/// The attributes of an operator from `input` to `output`, written out even where ONNX has a default of the same value.
+fn attributes(op: &Op, input: Shape, output: Shape) -> Vec<AttributeProto> {
     match op {
         Op::Conv(conv) => vec![
             list("dilations", &[1, 1]),
@@ -191,8 +191,8 @@ fn attributes(op: &Op) -> Vec<AttributeProto> {
             list("pads", &conv.pads),
             list("strides", &conv.strides),
         ],
-        Op::MaxPool(pool) => window(pool),
-        Op::AveragePool(pool) => [window(pool), vec![int("count_include_pad", 0)]].concat(),
+        Op::MaxPool(pool) => window(*pool, input, output),
+        Op::AveragePool(pool) => [window(*pool, input, output), vec![int("count_include_pad", 0)]].concat(),
         Op::Lrn(lrn) => {
             vec![float("alpha", lrn.alpha), float("beta", lrn.beta), float("bias", lrn.bias), int("size", lrn.size)]
         }
@@ -204,13 +204,40 @@ fn attributes(op: &Op) -> Vec<AttributeProto> {
     }
 }
 
-fn window(pool: &Pool) -> Vec<AttributeProto> {
+fn window(pool: Pool, input: Shape, output: Shape) -> Vec<AttributeProto> {
+    let pool = expressible(pool, input, output);
     vec![
         int("ceil_mode", usize::from(pool.ceil_mode)),
         list("kernel_shape", &pool.kernel_shape),
         list("pads", &pool.pads),
         list("strides", &pool.strides),
     ]
+}
+
+/// The window as every opset understands it.
+///
+/// In ceil mode, a last window that would start in the padding after the image is dropped. ONNX says so from opset 22 on; under
+/// older ones shape inference counts it. Where there is one, the windows that remain are those of floor mode with as much
+/// padding at the end as they reach over it, which takes part in no result.
+fn expressible(pool: Pool, input: Shape, output: Shape) -> Pool {
+    let (Shape::Image { height, width, .. }, Shape::Image { height: rows, width: columns, .. }) = (input, output)
+    else {
+        return pool;
+    };
+    let Pool { kernel_shape: kernel, strides, pads: [top, left, bottom, right], .. } = pool;
+    let axes = [(height, top, bottom, rows), (width, left, right, columns)];
+    let counted = |axis: usize| {
+        let (extent, begin, end, _) = axes[axis];
+        (extent + begin + end - kernel[axis]).div_ceil(strides[axis]) + 1
+    };
+    if !pool.ceil_mode || (0..2).all(|axis| counted(axis) == axes[axis].3) {
+        return pool;
+    }
+    let reached = |axis: usize| {
+        let (extent, begin, end, count) = axes[axis];
+        ((count - 1) * strides[axis] + kernel[axis]).saturating_sub(extent + begin).max(end)
+    };
+    Pool { pads: [top, left, reached(0), reached(1)], ceil_mode: false, ..pool }
 }
 
 fn attribute(name: &str, r#type: AttributeType) -> AttributeProto {
@@ -236,6 +263,34 @@ fn ints(values: &[usize]) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::shape;
+
+    /// Whatever is written counts the same windows by the rule of all opsets, and never pads by a whole window.
+    #[test]
+    fn dropped_windows_are_expressible() {
+        let mut rewritten = 0;
+        for extent in 1..=9 {
+            for (kernel, stride, begin, end) in (0..256).map(|n| (n % 4 + 1, n / 4 % 4 + 1, n / 16 % 4, n / 64)) {
+                let pool =
+                    Pool { kernel_shape: [kernel, 1], strides: [stride, 1], pads: [begin, 0, end, 0], ceil_mode: true };
+                let input = Shape::Image { channels: 1, height: extent, width: 3 };
+                let Ok(output) = shape::infer(&Op::MaxPool(pool), input) else { continue };
+                if begin >= kernel || end >= kernel {
+                    continue;
+                }
+                let written = expressible(pool, input, output);
+                rewritten += usize::from(written != pool);
+                let span = extent + written.pads[0] + written.pads[2] - kernel;
+                let count = if written.ceil_mode { span.div_ceil(stride) } else { span / stride } + 1;
+                assert_eq!(output, Shape::Image { channels: 1, height: count, width: 3 }, "{pool:?} on {extent}");
+                assert!(
+                    written.pads.iter().zip([kernel, 1, kernel, 1]).all(|(&pad, kernel)| pad < kernel),
+                    "{written:?}"
+                );
+            }
+        }
+        assert!(rewritten > 20, "{rewritten}");
+    }
 
     #[test]
     fn only_plain_names_are_beside_the_model() {

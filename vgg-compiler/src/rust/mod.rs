@@ -13,7 +13,9 @@ mod step;
 pub(crate) use expand::in_place;
 pub(crate) use format::source_text;
 pub use model::Network;
-pub use package::{EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, SourceFile, WEIGHTS_FILE, package};
+pub use package::{
+    EXPECTED_FILE, INPUT_FILE, MARKER, ONNX_FILE, PackageOptions, RuntimeSource, SourceFile, WEIGHTS_FILE, package,
+};
 
 use proc_macro2::{Ident, Span};
 

@@ -32,6 +32,15 @@ pub struct PackageOptions {
     pub tolerance: f64,
 }
 
+/// The runtime that a crate gets a copy of.
+#[derive(Debug, Clone, Copy)]
+pub struct RuntimeSource<'a> {
+    /// Its manifest as a crate of its own.
+    pub manifest: &'a str,
+    /// Its source: paths below `src/`, with `/`, and their text.
+    pub files: &'a [(&'a str, &'a str)],
+}
+
 /// A text file of a crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
@@ -41,7 +50,7 @@ pub struct SourceFile {
     pub text: String,
 }
 
-/// The text files of the crate of `network`. `runtime` is the source of the runtime: paths below `src/` and their text.
+/// The text files of the crate of `network`, with a copy of `runtime`.
 ///
 /// The weights ([`WEIGHTS_FILE`]), the ONNX file and the recorded arrays are written beside them by the caller.
 ///
@@ -51,7 +60,7 @@ pub struct SourceFile {
 pub fn package(
     network: Network<'_>,
     options: &PackageOptions,
-    runtime: &[(&str, &str)],
+    runtime: RuntimeSource<'_>,
 ) -> Result<Vec<SourceFile>, EmitError> {
     if !is_crate_name(&options.name) {
         return Err(EmitError::CrateName { name: options.name.clone() });
@@ -65,8 +74,8 @@ pub fn package(
     add("src/names.rs", format::source_file("The names of the network and of its layers.", names::names(network))?);
     add("tests/reference.rs", substitute(include_str!("templates/reference.rs"), options));
     add("examples/infer.rs", substitute(include_str!("templates/infer.rs"), options));
-    add("runtime/Cargo.toml", include_str!("templates/runtime.toml").replace("{version}", env!("CARGO_PKG_VERSION")));
-    for (path, text) in runtime {
+    add("runtime/Cargo.toml", runtime.manifest.to_owned());
+    for (path, text) in runtime.files {
         add(&format!("runtime/src/{path}"), (*text).to_owned());
     }
     Ok(files)

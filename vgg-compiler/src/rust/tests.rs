@@ -33,7 +33,8 @@ fn files(graph: &TypedGraph) -> Vec<SourceFile> {
     let header = Header::new(&graph.params);
     let network = Network { graph, plan: &plan, header: &header };
     let options = PackageOptions { name: "tiny".into(), embed: false, tolerance: 1e-5 };
-    package(network, &options, &[("lib.rs", "//! The runtime.\n")]).unwrap()
+    let runtime = RuntimeSource { manifest: "[package]\n", files: &[("lib.rs", "//! The runtime.\n")] };
+    package(network, &options, runtime).unwrap()
 }
 
 #[test]
@@ -69,6 +70,6 @@ fn a_crate_name_that_is_none_is_refused() {
     let header = Header::new(&graph.params);
     let network = Network { graph: &graph, plan: &plan, header: &header };
     let options = PackageOptions { name: "x\"\n[dependencies]".into(), embed: false, tolerance: 1e-5 };
-    let error = package(network, &options, &[]).unwrap_err();
+    let error = package(network, &options, RuntimeSource { manifest: "", files: &[] }).unwrap_err();
     assert!(error.to_string().contains("cannot be the name of a crate"), "{error}");
 }

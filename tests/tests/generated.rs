@@ -1,0 +1,55 @@
+//! The generated code that is kept as golden files compiles as it stands there, and computes what the session does, to the bit.
+
+use vgg_cli::reference::evaluate;
+use vgg_cli::session::Session;
+use vgg_compiler::weights::{WeightsSource, canonical};
+use vgg_runtime::{Isa, Threads};
+use vgg_tests::cases::Case;
+use vgg_tests::compare::{Tolerance, assert_close};
+use vgg_tests::golden::GENERATED;
+
+#[path = "../golden/normalised/mod.rs"]
+mod normalised;
+#[path = "../golden/tiny/mod.rs"]
+mod tiny;
+
+macro_rules! as_the_session {
+    ($name:literal, $model:ty) => {{
+        let (_, text) = GENERATED.iter().find(|(name, _)| *name == $name).expect("a generated network");
+        let case = Case::of_text($name, *text);
+        let compiled = case.compile(1);
+        let weights = WeightsSource::Seeded(5).load(&compiled.graph).expect("weights");
+        let mut file = Vec::new();
+        canonical::write_to(&mut file, &compiled.graph, &weights, &mut |_| {}).expect("a file in memory");
+        assert_eq!(file.len(), <$model>::WEIGHTS_LEN);
+        let model = <$model>::from_bytes(&file).expect("the weights fit");
+        let images = case.images(&compiled, 2);
+        let shape = <$model>::OUTPUT_SHAPE;
+        for &isa in Isa::available() {
+            for threads in 1..=3 {
+                let mut workspace = <$model>::workspace_for(Threads::new(threads), isa);
+                let plan = compiled.plan.clone();
+                let mut session = Session::new(&compiled.graph, plan, &weights, Threads::new(threads), isa).unwrap();
+                for image in images.as_chunks::<{ <$model>::INPUT_LEN }>().0 {
+                    let (mut actual, mut expected) =
+                        ([f32::NAN; <$model>::OUTPUT_LEN], [f32::NAN; <$model>::OUTPUT_LEN]);
+                    model.infer(&mut workspace, image, &mut actual);
+                    session.run(image, &mut expected);
+                    assert_close($name, &shape, &actual, &expected, Tolerance::BIT_IDENTICAL);
+                    let exact: Vec<f64> = evaluate(&compiled.graph, &weights, 1, image, &mut |_, _: &[f64]| {});
+                    assert_close($name, &shape, &actual, &exact, Tolerance::probabilities(10.0));
+                }
+            }
+        }
+    }};
+}
+
+#[test]
+fn a_network_of_convolutions_pools_and_a_head() {
+    as_the_session!("tiny", tiny::names::Tiny);
+}
+
+#[test]
+fn a_network_with_batch_norm_that_gives_images() {
+    as_the_session!("normalised", normalised::names::Normalised);
+}

@@ -1,0 +1,7 @@
+use vgg_runtime::vgg;
+
+vgg! {
+    pub Net: 3 x 8 x 8 { dropout }
+}
+
+fn main() {}

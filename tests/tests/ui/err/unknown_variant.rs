@@ -1,0 +1,7 @@
+use vgg_runtime::vgg;
+
+vgg! {
+    pub Net = vgg-16;
+}
+
+fn main() {}
