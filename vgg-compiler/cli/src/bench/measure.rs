@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use vgg_compiler::ir::TypedGraph;
 use vgg_compiler::onnx::Batch;
+use vgg_compiler::plan::Step;
 use vgg_compiler::weights::WeightsSource;
 use vgg_compiler::{CompileOptions, Compiled};
 use vgg_runtime::{Isa, Threads};
@@ -53,8 +55,8 @@ pub fn bench(model: &Model, source: &WeightsSource, options: &Options, progress:
     let weights = files.weights(source, progress)?;
     let images = Images::generated(compiled.graph.input_shape(), *batch, SEED);
     let mut ours = Subject::load(compiled, &weights, images, threads, *isa)?;
-    let theirs = match &ort_version {
-        Some(_) => Some(Opponent::load(&files.model(&weights, progress)?, &ours.images, threads.count())?),
+    let mut theirs = match &ort_version {
+        Some(_) => Some(Opponent::load(&files.export(&weights, progress)?, &ours.images, threads.count())?),
         None => None,
     };
     let limits = Limits::measure(*isa, threads);
@@ -62,7 +64,6 @@ pub fn bench(model: &Model, source: &WeightsSource, options: &Options, progress:
     let steps = ours.session.plan().steps.len();
     let mut samples = Samples { total: Vec::new(), steps: vec![Vec::new(); steps] };
     let mut opponent = Vec::new();
-    let mut theirs = theirs;
     {
         let stage = progress.stage("measuring", (WARM_UP + runs) as u64, Unit::Items);
         for round in 0..WARM_UP + runs {
@@ -79,7 +80,7 @@ pub fn bench(model: &Model, source: &WeightsSource, options: &Options, progress:
     let limits = limits.or_better(Limits::measure(*isa, threads));
 
     let plan = ours.session.plan();
-    let layer = |(step, times): (&vgg_compiler::plan::Step, &Vec<f64>)| Layer {
+    let layer = |(step, times): (&Step, &Vec<f64>)| Layer {
         name: step.name.clone(),
         layers: step.layers.clone(),
         computes: step.kind.to_string(),
@@ -148,6 +149,7 @@ impl<'a> Files<'a> {
         self.model.compile(&CompileOptions { batch: self.batch, ..CompileOptions::default() })
     }
 
+    /// The network as an ONNX file, its weights in a file of their own beside it. Written once.
     fn export(&mut self, source: &WeightsSource, progress: &Progress) -> Result<PathBuf, Error> {
         let path = self.staging.path().join("model.onnx");
         if !self.exported {
@@ -170,17 +172,12 @@ impl<'a> Files<'a> {
             }
         }
     }
-
-    /// The network as an ONNX file, with `weights`.
-    fn model(&mut self, weights: &WeightsSource, progress: &Progress) -> Result<PathBuf, Error> {
-        self.export(weights, progress)
-    }
 }
 
 /// A loaded network that has computed once.
 pub(super) struct Subject {
     session: Session,
-    graph: vgg_compiler::ir::TypedGraph,
+    graph: TypedGraph,
     pub(super) images: Images,
     pub(super) output: Vec<f32>,
     /// Of each step in the last run.

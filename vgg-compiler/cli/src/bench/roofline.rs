@@ -13,7 +13,8 @@ pub struct Work {
     pub flops: f64,
     /// Of these, what the algorithm cannot do without.
     pub arithmetic: f64,
-    /// Parameters, and the activations read and written (with their halo), each once, at four bytes.
+    /// Parameters in the form that the algorithm reads, and the activations read and written (with their halo), each once, at
+    /// four bytes.
     pub bytes: f64,
 }
 
@@ -29,14 +30,21 @@ impl Work {
             Operand::Buffer(buffer) => plan.buffers[buffer].len,
         };
         let flops = 2.0 * macs as f64 * plan.batch as f64;
-        let needed = match &step.kind {
-            StepKind::Conv(conv) => match conv.algorithm {
-                Algorithm::Direct | Algorithm::Gemm => flops,
-            },
-            _ => flops,
+        let (arithmetic, weights) = match &step.kind {
+            StepKind::Conv(conv) => factors(conv.algorithm),
+            _ => (1.0, 1.0),
         };
-        let bytes = 4.0 * (parameters + values(step.input) + values(step.output)) as f64;
-        Self { flops, arithmetic: needed, bytes }
+        let activations = values(step.input) + values(step.output);
+        let bytes = 4.0 * (weights * parameters as f64 + activations as f64);
+        Self { flops, arithmetic: arithmetic * flops, bytes }
+    }
+}
+
+/// How much of the arithmetic of a convolution's definition an algorithm does, and how many numbers it reads for each
+/// parameter.
+fn factors(algorithm: Algorithm) -> (f64, f64) {
+    match algorithm {
+        Algorithm::Direct | Algorithm::Gemm => (1.0, 1.0),
     }
 }
 
