@@ -205,18 +205,22 @@ pub struct InSession {
     pub threads: usize,
     /// Whether nothing is fused, so that every layer can be seen.
     pub stored: bool,
+    /// Whether every convolution is summed directly.
+    pub exact: bool,
 }
 
 impl Backend for InSession {
     fn name(&self) -> String {
         let planned = if self.stored { "stored" } else { "planned" };
-        format!("session {planned}, {}, {} threads", self.isa.name(), self.threads)
+        let exact = if self.exact { " exactly" } else { "" };
+        format!("session {planned}{exact}, {}, {} threads", self.isa.name(), self.threads)
     }
 
     fn run(&self, prepared: &Prepared, images: &[f32], count: usize) -> Result<Run, String> {
         let graph = &prepared.graph;
         let barriers = if self.stored { (0..graph.values.len()).map(ValueId).collect() } else { Vec::new() };
-        let plan = plan(graph, &PlanOptions { batch: count, barriers }).map_err(|error| error.to_string())?;
+        let plan = plan(graph, &PlanOptions { batch: count, barriers, exact: self.exact })
+            .map_err(|error| error.to_string())?;
         let threads = Threads::new(self.threads);
         let mut session =
             Session::new(graph, plan, &prepared.weights, threads, self.isa).map_err(|error| error.to_string())?;

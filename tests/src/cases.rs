@@ -61,7 +61,7 @@ impl Case {
     /// # Panics
     /// When it cannot be compiled.
     pub fn compile(&self, batch: usize) -> Compiled {
-        compile(&self.spec(), &CompileOptions { batch, logits: false })
+        compile(&self.spec(), &CompileOptions { batch, ..CompileOptions::default() })
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 

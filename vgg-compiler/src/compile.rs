@@ -22,11 +22,13 @@ pub struct CompileOptions {
     pub batch: usize,
     /// Whether to stop before a final softmax.
     pub logits: bool,
+    /// Whether every convolution is summed directly: Winograd's algorithm, several times as fast, is off by about ten times as much.
+    pub exact: bool,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { batch: 1, logits: false }
+        Self { batch: 1, logits: false, exact: false }
     }
 }
 
@@ -99,7 +101,8 @@ pub fn compile(spec: &ModelSpec, options: &CompileOptions) -> Result<Compiled, C
     let declared = ir::verify(graph.clone()).map_err(CompileError::Verify)?;
     passes::prepare_for_inference(&mut graph);
     let graph = ir::verify(graph).map_err(CompileError::Verify)?;
-    let plan = plan::plan(&graph, &PlanOptions { batch: options.batch, ..PlanOptions::default() })?;
+    let plan =
+        plan::plan(&graph, &PlanOptions { batch: options.batch, exact: options.exact, ..PlanOptions::default() })?;
     Ok(Compiled { declared, graph, plan })
 }
 

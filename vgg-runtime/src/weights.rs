@@ -4,10 +4,12 @@ use alloc::string::String;
 
 use crate::Error;
 use crate::aligned::Aligned;
-use crate::shape::{ConvDims, GemmDims, PANEL};
+use crate::kernels::conv::winograd;
+use crate::shape::{Algorithm, ConvDims, GemmDims, PANEL};
 
-/// Weights and biases of a convolution, in panels of 16 output channels: `[out / 16][in / block][row][column][block][16]`, 64-byte
-/// aligned. The channels that fill up the last panel or block are zero.
+/// Weights and biases of a convolution in the order in which its algorithm reads them, 64-byte aligned: panels of 16 output channels,
+/// `[out / 16][in / block][row][column][block][16]`, or transformed, `[out / 64][frequency][panel of the 4][in][16]`. The channels that
+/// fill up the last panel or block are zero.
 #[derive(Debug)]
 pub struct PackedConv {
     weight: Aligned,
@@ -16,6 +18,8 @@ pub struct PackedConv {
     out_channels: usize,
     kernel: [usize; 2],
     block: usize,
+    /// The transform, if there is one.
+    transformed: Option<Algorithm>,
 }
 
 impl PackedConv {
@@ -26,46 +30,76 @@ impl PackedConv {
     pub fn pack(dims: ConvDims, weight: &[u8], bias: &[u8]) -> Result<Self, Error> {
         let dims = dims.check();
         let (in_channels, out_channels) = (dims.input.channels, dims.output.channels);
-        let ([height, width], block) = (dims.kernel, dims.input.block);
-        let taps = height * width;
+        let taps = dims.kernel[0] * dims.kernel[1];
         let weight = Values::new("the weight", weight, out_channels * in_channels * taps)?;
         let bias = Values::new("the bias", bias, out_channels)?;
 
-        let mut packed = Aligned::zeroed(dims.panels() * dims.panel_len());
-        let values = packed.as_mut_slice();
-        for out in 0..out_channels {
-            let panel = out / PANEL * dims.panel_len() + out % PANEL;
-            for channel in 0..in_channels {
-                let from = (out * in_channels + channel) * taps;
-                let to = panel + channel / block * dims.block_len() + channel % block * PANEL;
-                for tap in 0..taps {
-                    values[to + tap * block * PANEL] = weight.get(from + tap)?;
-                }
-            }
-        }
+        let transformed = transform(dims);
+        let packed = if transformed.is_some() {
+            weight.check()?;
+            let mut packed = Aligned::zeroed(winograd::packed_len(dims));
+            winograd::pack(dims, weight.values, packed.as_mut_slice());
+            packed
+        } else {
+            panels(dims, &weight)?
+        };
         let mut padded_bias = Aligned::zeroed(dims.panels() * PANEL);
         for (index, value) in padded_bias.as_mut_slice()[..out_channels].iter_mut().enumerate() {
             *value = bias.get(index)?;
         }
-        Ok(Self { weight: packed, bias: padded_bias, in_channels, out_channels, kernel: dims.kernel, block })
+        Ok(Self {
+            weight: packed,
+            bias: padded_bias,
+            in_channels,
+            out_channels,
+            kernel: dims.kernel,
+            block: dims.input.block,
+            transformed,
+        })
     }
 
-    /// The panels and the biases, once they are known to be those of `dims`.
+    /// The weights and the biases, once they are known to be those of `dims`.
     #[inline(always)]
     pub(crate) fn of(&self, dims: ConvDims) -> (&[f32], &[f32]) {
         assert!(
             self.in_channels == dims.input.channels
                 && self.out_channels == dims.output.channels
                 && self.kernel == dims.kernel
-                && self.block == dims.input.block,
-            "conv: the weights were packed for another layer: {} -> {} channels, kernel {:?}, block {}",
+                && self.block == dims.input.block
+                && self.transformed == transform(dims),
+            "conv: the weights were packed for another layer: {} -> {} channels, kernel {:?}, block {}, transform {:?}",
             self.in_channels,
             self.out_channels,
             self.kernel,
-            self.block
+            self.block,
+            self.transformed
         );
         (self.weight.as_slice(), self.bias.as_slice())
     }
+}
+
+/// The transform of the weights of a layer.
+fn transform(dims: ConvDims) -> Option<Algorithm> {
+    dims.algorithm.is_winograd().then_some(dims.algorithm)
+}
+
+/// The panels of direct summation.
+fn panels(dims: ConvDims, weight: &Values<'_>) -> Result<Aligned, Error> {
+    let (in_channels, block) = (dims.input.channels, dims.input.block);
+    let taps = dims.kernel[0] * dims.kernel[1];
+    let mut packed = Aligned::zeroed(dims.panels() * dims.panel_len());
+    let values = packed.as_mut_slice();
+    for out in 0..dims.output.channels {
+        let panel = out / PANEL * dims.panel_len() + out % PANEL;
+        for channel in 0..in_channels {
+            let from = (out * in_channels + channel) * taps;
+            let to = panel + channel / block * dims.block_len() + channel % block * PANEL;
+            for tap in 0..taps {
+                values[to + tap * block * PANEL] = weight.get(from + tap)?;
+            }
+        }
+    }
+    Ok(packed)
 }
 
 /// Weights and biases of a fully connected layer: row-major `[out][in]`, as in the file, but 64-byte aligned.
@@ -123,6 +157,18 @@ impl<'a> Values<'a> {
         if value.is_finite() { Ok(value) } else { Err(Error::NotFinite { what: self.what, index, value }) }
     }
 
+    /// Fails unless all values are finite.
+    fn check(&self) -> Result<(), Error> {
+        // Without an exit from the loop it runs on vectors.
+        let finite = self.values.iter().fold(true, |finite, bytes| finite & f32::from_le_bytes(*bytes).is_finite());
+        if !finite {
+            for index in 0..self.values.len() {
+                self.get(index)?;
+            }
+        }
+        Ok(())
+    }
+
     /// All values, in their order.
     fn aligned(&self) -> Result<Aligned, Error> {
         let mut aligned = Aligned::zeroed(self.values.len());
@@ -132,9 +178,7 @@ impl<'a> Values<'a> {
             finite &= value.is_finite();
         }
         if !finite {
-            for index in 0..self.values.len() {
-                self.get(index)?;
-            }
+            self.check()?;
         }
         Ok(aligned)
     }

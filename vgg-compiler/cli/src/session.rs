@@ -275,6 +275,8 @@ fn conv_dims(conv: &plan::ConvStep, batch: usize) -> rt::ConvDims {
         algorithm: match conv.algorithm {
             plan::Algorithm::Direct => rt::Algorithm::Direct,
             plan::Algorithm::Gemm => rt::Algorithm::Gemm,
+            plan::Algorithm::WinogradF4 => rt::Algorithm::WinogradF4,
+            plan::Algorithm::WinogradF6 => rt::Algorithm::WinogradF6,
         },
         batch,
     }

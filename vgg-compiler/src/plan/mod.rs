@@ -28,11 +28,13 @@ pub struct PlanOptions {
     pub batch: usize,
     /// Values that must be stored as they are, so that they can be looked at: nothing is fused across them.
     pub barriers: Vec<ValueId>,
+    /// Whether every convolution is summed directly, so that its error stays that of a sum of products.
+    pub exact: bool,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { batch: 1, barriers: Vec::new() }
+        Self { batch: 1, barriers: Vec::new(), exact: false }
     }
 }
 
@@ -69,7 +71,14 @@ pub fn plan(graph: &TypedGraph, options: &PlanOptions) -> Result<ExecutionPlan, 
     if total.checked_mul(options.batch).is_none_or(|len| len > isize::MAX as usize / 8) {
         return Err(PlanError::Overflow { batch: options.batch });
     }
-    let mut placement = Placement { graph, batch: options.batch, layouts, buffers: Vec::new(), steps: Vec::new() };
+    let mut placement = Placement {
+        graph,
+        batch: options.batch,
+        exact: options.exact,
+        layouts,
+        buffers: Vec::new(),
+        steps: Vec::new(),
+    };
     placement.pack();
     for group in &groups {
         placement.place(group);
@@ -91,6 +100,7 @@ pub fn plan(graph: &TypedGraph, options: &PlanOptions) -> Result<ExecutionPlan, 
 struct Placement<'a> {
     graph: &'a TypedGraph,
     batch: usize,
+    exact: bool,
     layouts: BTreeMap<ValueId, Layout>,
     buffers: Vec<Buffer>,
     steps: Vec<Step>,
@@ -166,7 +176,7 @@ impl Placement<'_> {
                 relu: group.relu(),
                 pool: group.pool(),
                 params: [group.node.params[0], group.node.params[1]],
-                algorithm: select_algorithm::select_algorithm(&conv),
+                algorithm: select_algorithm::select_algorithm(&conv, source, self.exact),
             }),
             Op::MaxPool(pool) => StepKind::MaxPool { input: source, output: target, pool },
             Op::AveragePool(pool) => StepKind::AveragePool { input: source, output: target, pool },

@@ -1,25 +1,125 @@
 //! select_algorithm: how each convolution is computed.
+//!
+//! A model of the time, in multiply-adds that an arithmetic-bound kernel does meanwhile, chooses among the candidates:
+//!
+//! `cost = products + transforms + weight bytes * BYTE`
+//!
+//! - *Products* are multiply-adds. A tile of Winograd's algorithm at `n` x `n` points takes `n * n` for each pair of channels; narrower
+//!   tiles at the right and lower edge take fewer.
+//! - *Transforms* take as long as `TRANSFORM` multiply-adds for each point of a tile and each channel, of the input and of the output.
+//! - *Weights* are `n * n / 9` times as many as the kernel's.
+//!
+//! The choice is the same for every batch, since an image must give the same bits alone and among others. What the model leaves out
+//! (caches, threads, pools) favours none of the candidates by much. The two constants come from timing the
+//! layers of VGG-D (see docs/performance.md).
 
 use crate::ir::Conv;
 
-use super::step::Algorithm;
+use super::step::{Algorithm, BLOCK, Blocked};
 
-/// A 1x1 convolution of stride 1 without padding is a matrix product; everything else is summed directly.
-pub(super) fn select_algorithm(conv: &Conv) -> Algorithm {
-    let pointwise = conv.kernel_shape == [1, 1] && conv.strides == [1, 1] && conv.pads == [0; 4];
-    if pointwise { Algorithm::Gemm } else { Algorithm::Direct }
+/// Multiply-adds in the time of reading one byte of weights, where arithmetic hides a part of it.
+const BYTE: f64 = 2.0;
+
+/// Multiply-adds in the time that transforms take for each point of a tile and each channel.
+const TRANSFORM: f64 = 16.0;
+
+/// Output channels are computed in panels of so many.
+const PANEL: usize = 16;
+
+/// The cheapest algorithm for `conv` on `input`. With `exact`, those that transform their operands are left out.
+pub(super) fn select_algorithm(conv: &Conv, input: Blocked, exact: bool) -> Algorithm {
+    let unit_stride = conv.strides == [1, 1];
+    if conv.kernel_shape == [1, 1] && unit_stride && conv.pads == [0; 4] {
+        return Algorithm::Gemm;
+    }
+    if exact || conv.kernel_shape != [3, 3] || !unit_stride || input.block != BLOCK {
+        return Algorithm::Direct;
+    }
+    let mut best = Algorithm::Direct;
+    for algorithm in [Algorithm::WinogradF4, Algorithm::WinogradF6] {
+        if cost(algorithm, conv, input) < cost(best, conv, input) {
+            best = algorithm;
+        }
+    }
+    best
+}
+
+/// The model for a 3x3 convolution of stride 1.
+fn cost(algorithm: Algorithm, conv: &Conv, input: Blocked) -> f64 {
+    let [top, left, bottom, right] = conv.pads;
+    let (height, width) = (input.height + top + bottom - 2, input.width + left + right - 2);
+    let (inputs, outputs) =
+        (input.channels.next_multiple_of(BLOCK) as f64, conv.out_channels.next_multiple_of(PANEL) as f64);
+    let size = match algorithm {
+        Algorithm::Direct | Algorithm::Gemm => {
+            let weights = 9.0 * inputs * outputs;
+            return (height * width) as f64 * weights + BYTE * 4.0 * weights;
+        }
+        Algorithm::WinogradF4 => 4,
+        Algorithm::WinogradF6 => 6,
+    };
+    let points = points(height, size) as f64 * points(width, size) as f64;
+    let weights = ((size + 2) * (size + 2)) as f64 * inputs * outputs;
+    points * (inputs * outputs + TRANSFORM * (inputs + outputs)) + BYTE * 4.0 * weights
+}
+
+/// Points of the tiles along an axis: `size + 2` for a tile of `size` outputs, two more than its even number of outputs for the last.
+fn points(extent: usize, size: usize) -> usize {
+    let (whole, rest) = (extent / size, extent % size);
+    let last = if rest == 0 { 0 } else { rest.next_multiple_of(2) + 2 };
+    whole * (size + 2) + last
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn conv(out_channels: usize) -> Conv {
+        Conv { out_channels, kernel_shape: [3, 3], strides: [1, 1], pads: [1; 4] }
+    }
+
+    fn image(channels: usize, size: usize) -> Blocked {
+        let block = if channels < BLOCK { 1 } else { BLOCK };
+        Blocked { channels, height: size, width: size, block, halo: [1; 4] }
+    }
+
     #[test]
     fn only_a_plain_pointwise_convolution_is_a_matrix_product() {
-        let conv = Conv { out_channels: 4, kernel_shape: [1, 1], strides: [1, 1], pads: [0; 4] };
-        assert_eq!(select_algorithm(&conv), Algorithm::Gemm);
-        assert_eq!(select_algorithm(&Conv { strides: [2, 2], ..conv }), Algorithm::Direct);
-        assert_eq!(select_algorithm(&Conv { pads: [1; 4], ..conv }), Algorithm::Direct);
-        assert_eq!(select_algorithm(&Conv { kernel_shape: [3, 3], ..conv }), Algorithm::Direct);
+        let conv = Conv { kernel_shape: [1, 1], pads: [0; 4], ..conv(4) };
+        let select = |conv: Conv| select_algorithm(&conv, image(8, 9), false);
+        assert_eq!(select(conv), Algorithm::Gemm);
+        assert_eq!(select(Conv { strides: [2, 2], ..conv }), Algorithm::Direct);
+        assert_eq!(select(Conv { pads: [1; 4], ..conv }), Algorithm::Direct);
+    }
+
+    #[test]
+    fn other_kernels_strides_and_planar_inputs_are_summed_directly() {
+        let select = |conv: Conv, channels| select_algorithm(&conv, image(channels, 56), false);
+        assert_eq!(select(conv(64), 64), Algorithm::WinogradF6);
+        assert_eq!(select(conv(64), 3), Algorithm::Direct);
+        assert_eq!(select(Conv { strides: [2, 2], ..conv(64) }, 64), Algorithm::Direct);
+        assert_eq!(select(Conv { kernel_shape: [5, 5], ..conv(64) }, 64), Algorithm::Direct);
+        assert_eq!(select(Conv { kernel_shape: [3, 1], ..conv(64) }, 64), Algorithm::Direct);
+    }
+
+    #[test]
+    fn exact_plans_transform_nothing() {
+        assert_eq!(select_algorithm(&conv(64), image(64, 224), true), Algorithm::Direct);
+    }
+
+    #[test]
+    fn small_images_of_many_channels_take_the_smaller_tiles_for_their_fewer_weights() {
+        let select = |channels, size| select_algorithm(&conv(512), image(channels, size), false);
+        assert_eq!(select(512, 28), Algorithm::WinogradF6);
+        assert_eq!(select(512, 14), Algorithm::WinogradF4);
+        assert_eq!(select(512, 13), Algorithm::WinogradF4);
+        assert_eq!(select(512, 1), Algorithm::Direct, "one pixel is not worth any transform");
+    }
+
+    #[test]
+    fn the_last_tile_is_as_narrow_as_the_rest_allows() {
+        for (extent, size, expected) in [(14, 4, 22), (14, 6, 20), (28, 6, 38), (56, 6, 76), (17, 6, 24), (1, 4, 4)] {
+            assert_eq!(points(extent, size), expected, "{extent} in tiles of {size}");
+        }
     }
 }

@@ -26,6 +26,16 @@ pub struct ExecutionPlan {
     pub arena_len: usize,
 }
 
+impl ExecutionPlan {
+    /// Whether every convolution is summed directly.
+    pub fn is_exact(&self) -> bool {
+        self.steps.iter().all(|step| match &step.kind {
+            StepKind::Conv(conv) => matches!(conv.algorithm, Algorithm::Direct | Algorithm::Gemm),
+            _ => true,
+        })
+    }
+}
+
 /// One call of a kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -166,6 +176,10 @@ pub enum Algorithm {
     Direct,
     /// A 1x1 convolution of stride 1: the matrix product of weights and pixels.
     Gemm,
+    /// Winograd's F(4x4, 3x3), for a 3x3 convolution of stride 1.
+    WinogradF4,
+    /// Winograd's F(6x6, 3x3), for a 3x3 convolution of stride 1.
+    WinogradF6,
 }
 
 impl Algorithm {
@@ -174,6 +188,8 @@ impl Algorithm {
         match self {
             Algorithm::Direct => "direct",
             Algorithm::Gemm => "gemm",
+            Algorithm::WinogradF4 => "winograd-4x4",
+            Algorithm::WinogradF6 => "winograd-6x6",
         }
     }
 }

@@ -66,6 +66,8 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
                 match conv.algorithm {
                     Algorithm::Direct => "Direct",
                     Algorithm::Gemm => "Gemm",
+                    Algorithm::WinogradF4 => "WinogradF4",
+                    Algorithm::WinogradF6 => "WinogradF6",
                 },
                 Span::call_site(),
             );

@@ -35,6 +35,13 @@ impl<'a> Disjoint<'a> {
         // SAFETY: the range is inside the slice that `new` borrowed mutably, and the caller promises that nobody else has it.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(range.start), range.end - range.start) }
     }
+
+    /// The first of the values at `range`, valid for accesses to all of them by those who keep out of each other's way.
+    #[inline(always)]
+    pub(crate) fn pointer(&self, range: Range<usize>) -> *mut f32 {
+        assert!(range.start <= range.end && range.end <= self.len, "a part lies outside its buffer");
+        self.start.wrapping_add(range.start)
+    }
 }
 
 /// Cuts `output` into chunks of `chunk` values and calls `body(index, chunk)` for each, every thread for a run of its own, inside the

@@ -8,15 +8,17 @@ use crate::threads::Threads;
 use crate::weights::PackedConv;
 use crate::workspace::Scratch;
 
-/// Values of scratch memory that [`conv`] needs for each thread: the sums of a band of rows of 16 channels when a pool follows, else 0.
+/// Values of scratch memory that [`conv`] needs for each thread: with direct summation the sums of a band of rows of 16 channels when a
+/// pool follows, else 0; with Winograd's algorithm the transformed tiles and products of a chunk.
 pub const fn conv_scratch_len(dims: ConvDims) -> usize {
     conv::scratch_len(dims)
 }
 
 /// Convolution with bias, then ReLU and max-pooling if the layer has them.
 ///
-/// The sum of an output value starts with its bias and then takes the taps in a fixed order: blocks of input channels, kernel rows,
-/// kernel columns, channels in the block.
+/// With direct summation the sum of an output value starts with its bias and then takes the taps in a fixed order: blocks of input
+/// channels, kernel rows, kernel columns, channels in the block. With Winograd's algorithm NaN or an infinity in the input may reach
+/// every output of the tiles (of up to 6x6) that read it.
 ///
 /// # Panics
 /// When a buffer, the weights or the scratch memory do not fit the layer.

@@ -9,6 +9,17 @@ pub enum Algorithm {
     Direct,
     /// The matrix product of weights and pixels: for a 1x1 convolution of stride 1 without padding.
     Gemm,
+    /// Winograd's F(4x4, 3x3): tiles of 4x4 outputs, 36 products for the 144 of direct summation. For a 3x3 convolution of stride 1.
+    WinogradF4,
+    /// Winograd's F(6x6, 3x3): tiles of 6x6 outputs, 64 products for the 324 of direct summation. For a 3x3 convolution of stride 1.
+    WinogradF6,
+}
+
+impl Algorithm {
+    /// Whether the weights are transformed.
+    pub const fn is_winograd(self) -> bool {
+        matches!(self, Self::WinogradF4 | Self::WinogradF6)
+    }
 }
 
 /// Convolution with bias, then optionally ReLU, then optionally max-pooling
@@ -98,10 +109,21 @@ impl ConvDims {
             assert!(written == expected, "conv: the output is not what the kernel and the pool give on this input");
             axis += 1;
         }
-        assert!(
-            matches!(self.algorithm, Algorithm::Direct) || self.is_pointwise(),
-            "conv: only a 1x1 convolution of stride 1 without padding is a matrix product"
-        );
+        match self.algorithm {
+            Algorithm::Direct => {}
+            Algorithm::Gemm => assert!(
+                self.is_pointwise(),
+                "conv: only a 1x1 convolution of stride 1 without padding is a matrix product"
+            ),
+            Algorithm::WinogradF4 | Algorithm::WinogradF6 => assert!(
+                self.kernel[0] == 3
+                    && self.kernel[1] == 3
+                    && self.strides[0] == 1
+                    && self.strides[1] == 1
+                    && self.input.block == BLOCK,
+                "conv: winograd's algorithm is for 3x3 convolutions of stride 1 on images with a channel block of 8"
+            ),
+        }
         self
     }
 

@@ -57,8 +57,17 @@ pub trait Simd: Copy + Send + Sync + 'static + sealed::Sealed {
     /// - `p` is valid for writes of 8 values of f32; no alignment beyond that of f32 is needed.
     unsafe fn store(self, v: Self::Vector, p: *mut f32);
 
+    /// Asks for the cache line at `p`, which soon will be read. Any address will do.
+    fn prefetch(self, p: *const f32);
+
+    /// Asks for the cache line at `p`, which soon will be written. Any address will do.
+    fn prefetch_write(self, p: *const f32);
+
     /// `a + b`.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a - b`.
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
     /// `a * b`.
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

@@ -6,23 +6,23 @@ use vgg_runtime::*;
 use crate::common::*;
 
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    channels: [usize; 2],
-    size: [usize; 2],
-    kernel: [usize; 2],
-    strides: [usize; 2],
-    pads: [usize; 4],
-    relu: bool,
-    pool: Option<PoolWindow>,
-    block: usize,
+pub(crate) struct Case {
+    pub(crate) channels: [usize; 2],
+    pub(crate) size: [usize; 2],
+    pub(crate) kernel: [usize; 2],
+    pub(crate) strides: [usize; 2],
+    pub(crate) pads: [usize; 4],
+    pub(crate) relu: bool,
+    pub(crate) pool: Option<PoolWindow>,
+    pub(crate) block: usize,
     /// Rows and columns by which the input's halo exceeds the padding.
-    spare: usize,
+    pub(crate) spare: usize,
     /// Halo of the output.
-    halo: [usize; 4],
-    batch: usize,
+    pub(crate) halo: [usize; 4],
+    pub(crate) batch: usize,
 }
 
-const BASE: Case = Case {
+pub(crate) const BASE: Case = Case {
     channels: [8, 16],
     size: [5, 7],
     kernel: [3, 3],
@@ -36,12 +36,12 @@ const BASE: Case = Case {
     batch: 1,
 };
 
-const fn window(kernel: usize, stride: usize, pad: usize, ceil_mode: bool) -> PoolWindow {
+pub(crate) const fn window(kernel: usize, stride: usize, pad: usize, ceil_mode: bool) -> PoolWindow {
     PoolWindow { kernel: [kernel; 2], strides: [stride; 2], pads: [pad; 4], ceil_mode }
 }
 
 impl Case {
-    fn layer(&self) -> ConvDims {
+    pub(crate) fn layer(&self, algorithm: Algorithm) -> ConvDims {
         let [height, width] = self.size;
         let input = Blocked {
             channels: self.channels[0],
@@ -67,15 +67,22 @@ impl Case {
             pads: self.pads,
             relu: self.relu,
             pool: self.pool,
-            algorithm: self.algorithm(),
+            algorithm,
             batch: self.batch,
         }
     }
 
-    /// The matrix product wherever it is possible, so that both algorithms are tested.
-    fn algorithm(&self) -> Algorithm {
-        let pointwise = self.kernel == [1, 1] && self.strides == [1, 1] && self.pads == [0; 4];
-        if pointwise { Algorithm::Gemm } else { Algorithm::Direct }
+    /// Every algorithm that computes this convolution.
+    fn algorithms(&self) -> Vec<Algorithm> {
+        let unit_stride = self.strides == [1, 1];
+        let mut algorithms = vec![Algorithm::Direct];
+        if self.kernel == [1, 1] && unit_stride && self.pads == [0; 4] {
+            algorithms.push(Algorithm::Gemm);
+        }
+        if self.kernel == [3, 3] && unit_stride && self.block == BLOCK {
+            algorithms.extend([Algorithm::WinogradF4, Algorithm::WinogradF6]);
+        }
+        algorithms
     }
 
     fn attributes(&self) -> Conv {
@@ -83,7 +90,7 @@ impl Case {
     }
 
     /// Whether the padded input holds the kernel at least once, so that the layer exists.
-    fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         (0..2).all(|axis| {
             let padded = self.size[axis] + self.pads[axis] + self.pads[axis + 2];
             padded >= self.kernel[axis]
@@ -93,10 +100,9 @@ impl Case {
         })
     }
 
-    fn check(&self) {
-        let dims = self.layer();
+    pub(crate) fn check(&self) {
         let mut random = Random::new(7);
-        let shape = nchw(dims.input, self.batch);
+        let shape = nchw(self.layer(Algorithm::Direct).input, self.batch);
         let input = random.values(shape.len());
         let taps = self.channels[0] * self.kernel[0] * self.kernel[1];
         let weight = random.values(self.channels[1] * taps);
@@ -117,22 +123,30 @@ impl Case {
             bounds = reference::max_pool(&bounds, convolved, window);
         }
 
-        let weights = PackedConv::pack(dims, &bytes(&weight), &bytes(&bias)).unwrap();
-        let blocked = block(dims.input, self.batch, &input);
-        for &isa in tiers() {
-            let output = run_with_all_threads(isa, &Op::Conv(dims, &weights), &blocked);
-            let plain = unblock(dims.output, self.batch, &output);
-            assert_within(&plain, &expected, &bounds, isa.name());
+        for algorithm in self.algorithms() {
+            let dims = self.layer(algorithm);
+            // The largest value that an input, a weight and a bias of at most 1 can give scales the error of transforms, which mix the
+            // inputs of a tile.
+            let largest = (taps + 1) as f64;
+            let bounds: Vec<f64> = match algorithm {
+                Algorithm::WinogradF4 => vec![largest * 100.0 * UNIT; bounds.len()],
+                Algorithm::WinogradF6 => vec![largest * 400.0 * UNIT; bounds.len()],
+                _ => bounds.clone(),
+            };
+            let weights = PackedConv::pack(dims, &bytes(&weight), &bytes(&bias)).unwrap();
+            let blocked = block(dims.input, self.batch, &input);
+            for &isa in tiers() {
+                let what = format!("{algorithm:?} on {}", isa.name());
+                let output = run_with_all_threads(isa, &Op::Conv(dims, &weights), &blocked);
+                let plain = unblock(dims.output, self.batch, &output);
+                assert_within(&plain, &expected, &bounds, &what);
 
-            let alone = ConvDims { batch: 1, ..dims };
-            let images = blocked.chunks(dims.input.len()).zip(output.chunks(dims.output.len()));
-            for (image, (input, output)) in images.enumerate() {
-                let single = run(isa, &Threads::single(), &Op::Conv(alone, &weights), input);
-                assert!(
-                    same_bits(&single, output),
-                    "image {image} differs from the same image alone on {}",
-                    isa.name()
-                );
+                let alone = ConvDims { batch: 1, ..dims };
+                let images = blocked.chunks(dims.input.len()).zip(output.chunks(dims.output.len()));
+                for (image, (input, output)) in images.enumerate() {
+                    let single = run(isa, &Threads::single(), &Op::Conv(alone, &weights), input);
+                    assert!(same_bits(&single, output), "{what}: image {image} differs from the same image alone");
+                }
             }
         }
     }
@@ -336,7 +350,7 @@ fn constant_and_dynamic_dimensions_give_the_same_bits() {
 
 #[test]
 fn a_wrong_length_or_foreign_weights_panic_before_anything_is_written() {
-    let dims = BASE.layer();
+    let dims = BASE.layer(Algorithm::Direct);
     let weights = PackedConv::pack(dims, &[0; 16 * 8 * 9 * 4], &[0; 16 * 4]).unwrap();
     let input = vec![0.0; dims.input.len()];
     let panics = |dims: ConvDims, input: &[f32]| {
@@ -348,5 +362,7 @@ fn a_wrong_length_or_foreign_weights_panic_before_anything_is_written() {
     assert!(panics(ConvDims { pads: [2; 4], ..dims }, &input));
     assert!(panics(ConvDims { output: Blocked { channels: 17, ..dims.output }, ..dims }, &input));
     assert!(panics(ConvDims { kernel: [3, 2], ..dims }, &input));
-    assert!(panics(ConvDims { algorithm: Algorithm::Gemm, ..dims }, &input));
+    for algorithm in [Algorithm::Gemm, Algorithm::WinogradF4, Algorithm::WinogradF6] {
+        assert!(panics(ConvDims { algorithm, ..dims }, &input));
+    }
 }

@@ -10,3 +10,4 @@ mod layout;
 mod norm;
 mod pool;
 mod special_values;
+mod winograd;

@@ -23,6 +23,9 @@ use crate::staging::Staging;
 /// result.
 pub const BOUND: f64 = 1e-5;
 
+/// The same for a network where Winograd's algorithm takes part.
+const WINOGRAD_BOUND: f64 = 2.0 * BOUND;
+
 /// Largest difference of one number of the network's output, relative to the largest: three times [`BOUND`], since a tensor's
 /// worst element is off by more than all together.
 pub(super) const OUTPUT_BOUND: f64 = 3.0 * BOUND;
@@ -30,7 +33,7 @@ pub(super) const OUTPUT_BOUND: f64 = 3.0 * BOUND;
 /// The result of every layer, by the value of the graph.
 type Values = BTreeMap<ValueId, Vec<f32>>;
 
-/// Compares `graph` on `images` with ONNX Runtime. Gives the report, and ONNX Runtime's output of the network.
+/// Compares `graph` on `images` with ONNX Runtime; with `exact`, every convolution is summed directly. Gives the report, and ONNX Runtime's output of the network.
 ///
 /// # Errors
 ///
@@ -42,6 +45,7 @@ pub fn verify(
     images: &Images,
     threads: &Threads,
     isa: Isa,
+    exact: bool,
     progress: &Progress,
 ) -> Result<(Report, Vec<f32>), Error> {
     // Before minutes of work: is there a judge?
@@ -50,12 +54,13 @@ pub fn verify(
     let expected = judge(graph, &weights, images, threads.count(), progress)?;
     let run = |barriers: Vec<ValueId>, what: &str| {
         let _stage = progress.step(format!("running with {what}"));
-        let plan = plan::plan(graph, &PlanOptions { batch: images.count, barriers })?;
+        let plan = plan::plan(graph, &PlanOptions { batch: images.count, barriers, exact })?;
+        let bound = if plan.is_exact() { BOUND } else { WINOGRAD_BOUND };
         let session = Session::new(graph, plan, &weights, threads.clone(), isa)?;
-        Ok::<_, Error>(differences(graph, session, images, &expected))
+        Ok::<_, Error>((bound, differences(graph, session, images, &expected)))
     };
-    let fused = run(Vec::new(), "fused layers")?;
-    let stored = run(graph.nodes.iter().map(|node| node.output).collect(), "every layer by itself")?;
+    let (bound, fused) = run(Vec::new(), "fused layers")?;
+    let (_, stored) = run(graph.nodes.iter().map(|node| node.output).collect(), "every layer by itself")?;
     let worst = |value: &ValueId| {
         let stored = stored.get(value).copied().unwrap_or(Difference::INFINITE);
         fused.get(value).map_or(stored, |&fused| stored.worst(fused))
@@ -68,8 +73,8 @@ pub fn verify(
         fused: fused.get(&node.output).copied(),
         bound: match node.op {
             // A probability is off, relative to itself, by up to twice what the scores that it is made of are off.
-            Op::Softmax => BOUND + 2.0 * node.inputs.iter().map(|value| worst(value).max_abs).fold(0.0, f64::max),
-            _ => BOUND,
+            Op::Softmax => bound + 2.0 * node.inputs.iter().map(|value| worst(value).max_abs).fold(0.0, f64::max),
+            _ => bound,
         },
     });
     let report = Report {

@@ -28,7 +28,8 @@ use crate::run::{parse_threads, threads};
 /// optimisations. It is run here twice: as it is planned, with convolution, ReLU and pooling fused, and with every value
 /// stored. What was stored is compared: the difference of each layer may be 1e-5 of its result (‖a-b‖₂ / ‖b‖₂; for softmax,
 /// this and twice what the scores differ by), and that of the network's output at most 3e-5 of its largest number (for
-/// softmax as much more as before). With --quiet the exit status alone speaks.
+/// softmax as much more as before). Both are twice as large where Winograd's algorithm takes part. With --quiet the exit
+/// status alone speaks.
 ///
 /// ONNX Runtime is the library that ORT_DYLIB_PATH names, or else the copy that `cargo xtask ort` has fetched into
 /// target/python of this directory or one above it.
@@ -63,6 +64,9 @@ pub struct Arguments {
     /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
+    /// Sum every convolution directly: several times slower, but off by a few times less than Winograd's algorithm
+    #[arg(long)]
+    exact: bool,
     /// Stop before the softmax
     #[arg(long)]
     logits: bool,
@@ -72,7 +76,7 @@ pub struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
-    let Arguments { model, weights, input, generated, threads: asked, logits, json } = arguments;
+    let Arguments { model, weights, input, generated, threads: asked, exact, logits, json } = arguments;
     let model = Model::open(model)?;
     let graph = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?.graph;
     let source = weights_source(weights.as_deref(), progress)?;
@@ -85,7 +89,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     if let Some(directory) = generated {
         generated::check(directory)?;
     }
-    let (mut report, expected) = verify(&graph, &source, &images, &threads, isa, progress)?;
+    let (mut report, expected) = verify(&graph, &source, &images, &threads, isa, *exact, progress)?;
     report.model = model.name().to_owned();
     if let Some(directory) = generated {
         let actual = run_generated(directory, &images, threads.count(), progress)?;

@@ -1,7 +1,38 @@
-//! Convolution: the algorithm, its register tile and what happens to the sums afterwards, one file each.
+//! Convolution: direct summation (and the matrix product that a 1x1 convolution is) and Winograd's algorithm.
+//!
+//! Direct summation has its register tile in `microkernel`; what happens to the sums afterwards stands in `epilogue`.
 
 mod direct;
 mod epilogue;
 mod microkernel;
+pub(crate) mod winograd;
 
-pub(crate) use direct::{run, scratch_len};
+use crate::shape::{Algorithm, ConvDims};
+use crate::simd::Simd;
+use crate::threads::Threads;
+
+/// Values of scratch memory for each thread.
+pub(crate) const fn scratch_len(dims: ConvDims) -> usize {
+    match dims.algorithm {
+        Algorithm::Direct | Algorithm::Gemm => direct::scratch_len(dims),
+        Algorithm::WinogradF4 | Algorithm::WinogradF6 => winograd::scratch_len(dims),
+    }
+}
+
+/// The convolution `dims` of every image in `input`.
+pub(crate) fn run<S: Simd>(
+    simd: S,
+    threads: &Threads,
+    dims: ConvDims,
+    input: &[f32],
+    weights: (&[f32], &[f32]),
+    output: &mut [f32],
+    scratch: (&mut [f32], usize),
+) {
+    match dims.algorithm {
+        Algorithm::Direct | Algorithm::Gemm => direct::run(simd, threads, dims, input, weights, output, scratch),
+        Algorithm::WinogradF4 | Algorithm::WinogradF6 => {
+            winograd::run(simd, threads, dims, input, weights, output, scratch);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The matrix products of a chunk: for each frequency, the transformed tiles times the transformed weights of some output channels.
+//!
+//! Unlike a general matrix product nothing is packed here: the input transform has written the tiles, and the packing at load the
+//! weights, in the order in which the register tile reads them. The sum of each value runs over the input channels in their order.
+
+use super::{Frequencies, Problem};
+use crate::shape::{BLOCK, PANEL};
+use crate::simd::Simd;
+
+impl<S: Simd> Problem<'_, S> {
+    /// Multiplies the tiles in `matrices` with the weights `[frequency][panel][input channel][16]`, into `products`
+    /// (`[frequency][panel][tile][16]`).
+    pub(super) fn multiply(
+        &self,
+        frequencies: &Frequencies,
+        panels: usize,
+        matrices: &[f32],
+        weights: &[f32],
+        products: &mut [f32],
+    ) {
+        let simd = self.simd;
+        let (blocks, count) = (self.dims.input.blocks(), self.points() * self.points());
+        let weights_len = blocks * BLOCK * PANEL;
+        assert!(weights.len() >= count * panels * weights_len && matrices.len() >= count * frequencies.stride);
+        assert!(products.len() >= count * frequencies.product_stride);
+        assert!(frequencies.product_stride >= panels * frequencies.tiles * PANEL);
+        assert!(frequencies.stride >= frequencies.tiles * blocks * BLOCK);
+        let (matrices, weights, products) = (matrices.as_ptr(), weights.as_ptr(), products.as_mut_ptr());
+        simd.vectorize(
+            #[inline(always)]
+            || {
+                for frequency in 0..count {
+                    let groups = frequencies.groups[usize::from(frequencies.classes[frequency])];
+                    for panel in 0..panels {
+                        // SAFETY: the asserts cover all frequencies and panels, and `groups` have no more than `frequencies.tiles` rows.
+                        unsafe {
+                            let matrix = matrices.add(frequency * frequencies.stride);
+                            let weights = weights.add((frequency * panels + panel) * weights_len);
+                            let products = products
+                                .add(frequency * frequencies.product_stride + panel * frequencies.tiles * PANEL);
+                            let split = groups.larger * (groups.size + 1);
+                            let runs = [
+                                (groups.size + 1, groups.larger, 0),
+                                (groups.size, groups.count - groups.larger, split),
+                            ];
+                            let mut ahead = Ahead { total: groups.count, group: 0 };
+                            for (size, count, row) in runs {
+                                if count > 0 {
+                                    let matrix = matrix.add(row * blocks * BLOCK);
+                                    let products = products.add(row * PANEL);
+                                    sized(simd, size, count, blocks, matrix, weights, products, &mut ahead);
+                                }
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Which part of the next panel of weights a group asks for, while it computes: the panel is cut into eight streams, which the groups
+/// share out. Hardware follows a stream only within a page, and a panel is read too fast for one request at a time.
+struct Ahead {
+    /// Groups of this panel.
+    total: usize,
+    /// The group that comes next.
+    group: usize,
+}
+
+impl Ahead {
+    const STREAMS: usize = 8;
+
+    /// The streams of the next group.
+    #[inline(always)]
+    fn next(&mut self) -> core::ops::Range<usize> {
+        let [start, end] = [self.group, self.group + 1].map(|group| (group * Self::STREAMS).div_ceil(self.total));
+        self.group += 1;
+        start..end
+    }
+}
+
+/// Computes `count` groups of `size` rows.
+///
+/// # Safety
+/// - As for [`tile`], for each of the groups, which follow each other in `matrix` and `products`.
+#[inline(always)]
+unsafe fn sized<S: Simd>(
+    simd: S,
+    size: usize,
+    count: usize,
+    blocks: usize,
+    matrix: *const f32,
+    weights: *const f32,
+    products: *mut f32,
+    ahead: &mut Ahead,
+) {
+    // SAFETY: passed on.
+    unsafe {
+        match size {
+            1 => run::<S, 1>(simd, count, blocks, matrix, weights, products, ahead),
+            2 => run::<S, 2>(simd, count, blocks, matrix, weights, products, ahead),
+            3 if S::TILE >= 3 => run::<S, 3>(simd, count, blocks, matrix, weights, products, ahead),
+            4 if S::TILE >= 4 => run::<S, 4>(simd, count, blocks, matrix, weights, products, ahead),
+            5 if S::TILE >= 5 => run::<S, 5>(simd, count, blocks, matrix, weights, products, ahead),
+            6 if S::TILE >= 6 => run::<S, 6>(simd, count, blocks, matrix, weights, products, ahead),
+            _ => unreachable!("a register tile has 1 to {} rows", S::TILE),
+        }
+    }
+}
+
+/// Computes `count` groups of `MR` rows.
+///
+/// # Safety
+/// - As for [`tile`], for each of the groups, which follow each other in `matrix` and `products`.
+#[inline(always)]
+unsafe fn run<S: Simd, const MR: usize>(
+    simd: S,
+    count: usize,
+    blocks: usize,
+    matrix: *const f32,
+    weights: *const f32,
+    products: *mut f32,
+    ahead: &mut Ahead,
+) {
+    for group in 0..count {
+        // SAFETY: the groups follow each other.
+        unsafe {
+            let matrix = matrix.add(group * MR * blocks * BLOCK);
+            tile::<S, MR>(simd, blocks, matrix, weights, products.add(group * MR * PANEL), ahead.next());
+        }
+    }
+}
+
+/// `MR` rows times 16 columns.
+///
+/// # Safety
+/// - `matrix` is valid for reads of `blocks * MR * 8` values, `weights` of `blocks * 8 * 16`.
+/// - `products` is valid for writes of `MR * 16`.
+#[inline(always)]
+unsafe fn tile<S: Simd, const MR: usize>(
+    simd: S,
+    blocks: usize,
+    mut matrix: *const f32,
+    mut weights: *const f32,
+    products: *mut f32,
+    streams: core::ops::Range<usize>,
+) {
+    let next = weights.wrapping_add(blocks * BLOCK * PANEL);
+    // SAFETY: the loops run over exactly the values that the caller promises.
+    unsafe {
+        let mut sums = [[simd.splat(0.0); 2]; MR];
+        for block in 0..blocks {
+            for stream in streams.clone() {
+                simd.prefetch(next.wrapping_add((stream * blocks + block) * PANEL));
+            }
+            for channel in 0..BLOCK {
+                let panel = [simd.load(weights), simd.load(weights.add(BLOCK))];
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let value = simd.splat(*matrix.add(row * BLOCK + channel));
+                    sum[0] = simd.mul_add(value, panel[0], sum[0]);
+                    sum[1] = simd.mul_add(value, panel[1], sum[1]);
+                }
+                weights = weights.add(PANEL);
+            }
+            matrix = matrix.add(MR * BLOCK);
+        }
+        for (row, sum) in sums.iter().enumerate() {
+            simd.store(sum[0], products.add(row * PANEL));
+            simd.store(sum[1], products.add(row * PANEL + BLOCK));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The input transform: `B^T d B` of every tile of a chunk, into the rows of the matrices that [`super::gemm`] reads.
+//!
+//! The matrix of a frequency holds groups of rows (a register tile each), and a group is `[input block][row][8]`, so that the register
+//! tile reads one contiguous run.
+
+use super::tiles::{CLASSES, Chunk, Groups};
+use super::transform::{Line, MAX_POINTS, Transform, with_transform};
+use super::{Frequencies, Problem};
+use crate::kernels::shared::Disjoint;
+use crate::shape::BLOCK;
+use crate::simd::Simd;
+
+/// Tiles whose places are worked out together, once for all input blocks.
+const RUN: usize = 16;
+
+/// Intermediate values of one tile.
+type Square<S> = [Line<S, MAX_POINTS>; MAX_POINTS];
+
+/// One tile on its way to the matrices.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// Index of its row and column among the tiles of the image.
+    row: usize,
+    column: usize,
+    /// Offset in the input of its first value in the first block.
+    source: usize,
+    /// Whether all the inputs that it reads exist.
+    inside: bool,
+    /// For each class of frequencies: the first row of its group, the rows of the group, its row in the group.
+    places: [[usize; 3]; CLASSES],
+}
+
+impl<S: Simd> Problem<'_, S> {
+    /// Transforms the input blocks `blocks` of all tiles of `chunk`.
+    ///
+    /// # Safety
+    /// - Nobody else writes the blocks `blocks` of `matrices`, or reads `matrices`, before this returns.
+    pub(super) unsafe fn transform_input(
+        &self,
+        chunk: &Chunk,
+        frequencies: &Frequencies,
+        blocks: core::ops::Range<usize>,
+        matrices: &Disjoint<'_>,
+    ) {
+        let simd = self.simd;
+        let target = matrices.pointer(0..self.points() * self.points() * frequencies.stride);
+        simd.vectorize(
+            #[inline(always)]
+            || {
+                let mut square = [[simd.splat(0.0); MAX_POINTS]; MAX_POINTS];
+                let mut staged = [0.0; MAX_POINTS * MAX_POINTS * BLOCK];
+                let mut run = [Tile { row: 0, column: 0, source: 0, inside: false, places: [[0; 3]; CLASSES] }; RUN];
+                let mut start = 0;
+                while start < chunk.tiles() {
+                    let run = &mut run[..RUN.min(chunk.tiles() - start)];
+                    for (index, tile) in run.iter_mut().enumerate() {
+                        *tile = self.place(chunk, frequencies, start + index);
+                    }
+                    for block in blocks.clone() {
+                        for (index, tile) in run.iter().enumerate() {
+                            match run.get(index + 1) {
+                                Some(next) => self.prefetch_tile(next, block),
+                                None => self.prefetch_tile(&run[0], block + 1),
+                            }
+                            // SAFETY: `target` holds the matrices of all frequencies, and the caller keeps others away from this block.
+                            unsafe { self.transform_tile(tile, frequencies, block, &mut square, &mut staged, target) };
+                        }
+                    }
+                    start += run.len();
+                }
+            },
+        );
+    }
+
+    /// Tile `index` of `chunk`.
+    #[inline(always)]
+    fn place(&self, chunk: &Chunk, frequencies: &Frequencies, index: usize) -> Tile {
+        let input = self.dims.input;
+        let (rest, column) = (index / chunk.columns.len, index % chunk.columns.len);
+        let (image, row) = (rest / chunk.rows.len, rest % chunk.rows.len);
+        let rows = chunk.places(image, row, column);
+        let places = core::array::from_fn(|class| {
+            let groups: Groups = frequencies.groups[class];
+            let [first, size] = groups.of(rows[class]);
+            [first, size, rows[class] - first]
+        });
+        let (row, column) = (chunk.rows.first + row, chunk.columns.first + column);
+        let (y, x) = (self.rows.start(row), self.columns.start(column));
+        let corner = input.origin() - self.dims.pads[0] * input.row_stride() - self.dims.pads[1] * BLOCK;
+        Tile {
+            row,
+            column,
+            source: (chunk.image + image) * input.len() + corner + y * input.row_stride() + x * BLOCK,
+            inside: self.rows.span(row).outputs() <= self.rows.valid(row)
+                && self.columns.span(column).outputs() <= self.columns.valid(column),
+            places,
+        }
+    }
+
+    /// Asks for what the transform of block `block` of `tile` reads, but for the columns that its left neighbour has read.
+    #[inline(always)]
+    fn prefetch_tile(&self, tile: &Tile, block: usize) {
+        const LINE: usize = 2 * BLOCK;
+        let input = self.dims.input;
+        let source = self.input.as_ptr().wrapping_add(tile.source + block * input.plane_stride() + LINE);
+        for row in 0..self.points() {
+            let source = source.wrapping_add(row * input.row_stride());
+            for line in 0..self.points() / 2 {
+                self.simd.prefetch(source.wrapping_add(line * LINE));
+            }
+        }
+    }
+
+    /// Transforms block `block` of `tile`.
+    ///
+    /// # Safety
+    /// - `target` is valid for writes of the matrices of all frequencies, and nobody else uses this block of them.
+    #[inline(always)]
+    unsafe fn transform_tile(
+        &self,
+        tile: &Tile,
+        frequencies: &Frequencies,
+        block: usize,
+        square: &mut Square<S>,
+        staged: &mut [f32; MAX_POINTS * MAX_POINTS * BLOCK],
+        target: *mut f32,
+    ) {
+        let simd = self.simd;
+        let input = self.dims.input;
+        let source = &self.input[tile.source + block * input.plane_stride()..];
+        let (rows, columns) = (self.rows.span(tile.row), self.columns.span(tile.column));
+        let (height, width) = (rows.points().len(), columns.points().len());
+        let (source, row_stride): (&[f32], usize) = if tile.inside {
+            (source, input.row_stride())
+        } else {
+            // The outputs of the tile that exist read no input behind the image and its padding; the others may read zeroes.
+            staged.fill(0.0);
+            let (valid_height, valid_width) = (self.rows.valid(tile.row) + 2, self.columns.valid(tile.column) + 2);
+            for (to, from) in
+                staged.chunks_exact_mut(MAX_POINTS * BLOCK).zip(source.chunks(input.row_stride())).take(valid_height)
+            {
+                to[..valid_width * BLOCK].copy_from_slice(&from[..valid_width * BLOCK]);
+            }
+            (&staged[..], MAX_POINTS * BLOCK)
+        };
+        assert!(source.len() >= (height - 1) * row_stride + width * BLOCK, "a tile reads beyond its input");
+        let source = source.as_ptr();
+        with_transform!(columns, T, N, _M => {
+            for (row, line) in square.iter_mut().enumerate().take(height) {
+                // SAFETY: row < height and column < width, which the assert covers.
+                let d = core::array::from_fn(|column| unsafe {
+                    simd.load(source.add(row * row_stride + column * BLOCK))
+                });
+                line[..N].copy_from_slice(&T::input(simd, d));
+            }
+        });
+        let blocks = input.blocks();
+        let offsets: [usize; CLASSES] = core::array::from_fn(|class| {
+            let [first, size, row] = tile.places[class];
+            (first * blocks + block * size + row) * BLOCK
+        });
+        let row_stride = self.points() * frequencies.stride;
+        with_transform!(rows, T, N, _M => {
+            let places = frequencies.places(T::PLACES, row_stride, offsets);
+            for (index, &column) in columns.points().iter().enumerate() {
+                // The index is below 8 anyway.
+                let d: Line<S, N> = core::array::from_fn(|row| square[row][index % MAX_POINTS]);
+                let target = target.wrapping_add(column * frequencies.stride);
+                let places = &places[frequencies.column_present[column]];
+                for (v, place) in T::input(simd, d).iter().zip(places) {
+                    // SAFETY: the tile has this frequency, so its row lies inside the matrix, which the caller gave whole.
+                    unsafe { simd.store(*v, target.add(*place)) };
+                }
+            }
+        });
+    }
+}

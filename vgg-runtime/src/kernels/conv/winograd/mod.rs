@@ -1,0 +1,233 @@
+//! Winograd's minimal filtering for 3x3 convolutions of stride 1: F(4x4, 3x3) and F(6x6, 3x3).
+//!
+//! Tiles of the input and kernels are transformed; then a convolution is one matrix product for each *frequency* (each pair of points of
+//! the transform, see [`transform`]), and the products are transformed back. A tile of 6x6 outputs takes 64 multiplications for each pair
+//! of channels where direct summation takes 324.
+//!
+//! No whole-image copy in the transformed domain exists. Tiles are computed in chunks (see [`blocking`]):
+//!
+//! - with weights that stay in the cache, each thread takes chunks, all output channels of one before the next;
+//! - with weights that come from memory, all threads transform one large chunk, then share the output channels, so that weights are read
+//!   once.
+//!
+//! The sum of an output value runs over the input channels in their order, whatever the chunk or the thread. NaN or an infinity in the
+//! input may reach every output of the tiles that read it, and overflow starts at smaller values than in direct summation.
+
+mod blocking;
+mod gemm;
+mod input;
+mod output;
+mod tiles;
+mod transform;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+use core::ops::Range;
+
+use self::blocking::{Blocking, Work};
+use self::tiles::{Axis, CLASSES, Chunk, Groups};
+use self::transform::{MAX_POINTS, Span};
+use super::epilogue::{Target, max_pool};
+use crate::kernels::shared::Disjoint;
+use crate::shape::{Algorithm, BLOCK, ConvDims, PANEL};
+use crate::simd::Simd;
+use crate::threads::{Threads, partition};
+
+pub(crate) use self::blocking::scratch_len;
+pub(crate) use self::weights::{pack, packed_len};
+
+/// Panels of output channels whose products are computed before they are transformed.
+const PANELS: usize = 4;
+
+/// The span of a whole tile.
+const fn whole(algorithm: Algorithm) -> Span {
+    match algorithm {
+        Algorithm::WinogradF4 => Span::FourOfF4,
+        _ => Span::SixOfF6,
+    }
+}
+
+/// The matrices of the frequencies of one chunk.
+struct Frequencies {
+    /// Values from the tiles of one frequency to those of the next.
+    stride: usize,
+    /// Values from the products of one frequency to those of the next.
+    product_stride: usize,
+    /// Tiles, and thus rows of the largest matrices.
+    tiles: usize,
+    /// The class of each frequency.
+    classes: [u8; MAX_POINTS * MAX_POINTS],
+    /// How the rows of the matrices of each class are cut into register tiles.
+    groups: [Groups; CLASSES],
+    /// For each point of the rows and of the columns, 1 if the last row or column of tiles has it, and else 0.
+    row_present: [usize; MAX_POINTS],
+    column_present: [usize; MAX_POINTS],
+}
+
+impl Frequencies {
+    /// Where the values of a tile lie: for each point of its rows the offset behind the start of a column's values, given the offsets for
+    /// each class; first for columns whose point the last column of tiles lacks, then for the others.
+    #[inline(always)]
+    fn places<const N: usize>(
+        &self,
+        points: [usize; N],
+        row_stride: usize,
+        classes: [usize; CLASSES],
+    ) -> [[usize; N]; 2] {
+        core::array::from_fn(|column| {
+            points.map(|row| row * row_stride + classes[(2 * self.row_present[row] + column) % CLASSES])
+        })
+    }
+}
+
+/// Everything that the threads of one convolution share.
+struct Problem<'a, S> {
+    simd: S,
+    dims: ConvDims,
+    rows: Axis,
+    columns: Axis,
+    /// Whether a pool of 2x2 windows is part of the output transform.
+    pooled: bool,
+    input: &'a [f32],
+    weights: &'a [f32],
+    bias: &'a [f32],
+}
+
+/// The convolution `dims` of every image in `input`.
+pub(crate) fn run<S: Simd>(
+    simd: S,
+    threads: &Threads,
+    dims: ConvDims,
+    input: &[f32],
+    (weights, bias): (&[f32], &[f32]),
+    output: &mut [f32],
+    (scratch, scratch_stride): (&mut [f32], usize),
+) {
+    let whole = whole(dims.algorithm);
+    let rows = Axis { whole, outputs: dims.conv_height() };
+    let columns = Axis { whole, outputs: dims.conv_width() };
+    let blocking = Blocking::of(dims);
+    let pooled = dims.pool.is_some() && !blocking.band;
+    let problem = Problem { simd, dims, rows, columns, pooled, input, weights, bias };
+    let works = blocking.works(dims, rows, columns, threads.count());
+    let output = Disjoint::new(output);
+    let blocks = dims.panels().div_ceil(PANELS);
+    if blocking.shared {
+        let (matrices, own) = scratch.split_at_mut(blocking.matrices_len);
+        for index in 0..works.len() {
+            let work = works.get(index);
+            let frequencies = problem.frequencies(&work.chunk);
+            let transformed = Disjoint::new(matrices);
+            threads.run(|thread| {
+                let blocks = partition(dims.input.blocks(), threads.count(), thread);
+                // SAFETY: each thread has blocks of its own, and the matrices are read after all have returned.
+                unsafe { problem.transform_input(&work.chunk, &frequencies, blocks, &transformed) };
+            });
+            let own = Disjoint::new(own);
+            let matrices = &*matrices;
+            threads.run(|thread| {
+                let start = thread * scratch_stride;
+                // SAFETY: each thread has its own index, and the parts of two threads lie `scratch_stride` apart.
+                let own = unsafe { own.part(start..start + blocking.own_len) };
+                let blocks = partition(blocks, threads.count(), thread);
+                // SAFETY: each block of panels belongs to one thread.
+                unsafe { problem.channels_of(&work, &frequencies, blocks, matrices, own, &output) };
+            });
+        }
+    } else {
+        let scratch = Disjoint::new(scratch);
+        threads.run(|thread| {
+            let start = thread * scratch_stride;
+            // SAFETY: each thread has its own index, and the parts of two threads lie `scratch_stride` apart.
+            let scratch = unsafe { scratch.part(start..start + blocking.matrices_len + blocking.own_len) };
+            let (matrices, own) = scratch.split_at_mut(blocking.matrices_len);
+            for index in partition(works.len(), threads.count(), thread) {
+                let work = works.get(index);
+                let frequencies = problem.frequencies(&work.chunk);
+                let transformed = Disjoint::new(matrices);
+                // SAFETY: the matrices belong to this thread, and each chunk occurs once.
+                unsafe {
+                    problem.transform_input(&work.chunk, &frequencies, 0..dims.input.blocks(), &transformed);
+                    problem.channels_of(&work, &frequencies, 0..blocks, matrices, own, &output);
+                }
+            }
+        });
+    }
+}
+
+impl<S: Simd> Problem<'_, S> {
+    /// Points of a whole tile along one axis.
+    #[inline(always)]
+    fn points(&self) -> usize {
+        self.rows.whole.points().len()
+    }
+
+    fn frequencies(&self, chunk: &Chunk) -> Frequencies {
+        let points = self.points();
+        let mut classes = [0; MAX_POINTS * MAX_POINTS];
+        let mut groups = [Groups::new(0, S::TILE); CLASSES];
+        for row in 0..points {
+            for column in 0..points {
+                let class = chunk.class(row, column);
+                classes[row * points + column] = class as u8;
+                groups[class] = Groups::new(chunk.tiles_at(row, column), S::TILE);
+            }
+        }
+        let tiles = chunk.tiles();
+        Frequencies {
+            stride: blocking::stride(tiles * self.dims.input.blocks() * BLOCK),
+            product_stride: blocking::stride(tiles * PANELS * PANEL),
+            tiles,
+            classes,
+            groups,
+            row_present: chunk.rows.present.map(usize::from),
+            column_present: chunk.columns.present.map(usize::from),
+        }
+    }
+
+    /// Computes the blocks of panels `blocks` of the tiles in `matrices`.
+    ///
+    /// # Safety
+    /// - No other thread writes these blocks of the tiles of the chunk (or, with a band, of its output rows).
+    unsafe fn channels_of(
+        &self,
+        work: &Work,
+        frequencies: &Frequencies,
+        blocks: Range<usize>,
+        matrices: &[f32],
+        own: &mut [f32],
+        output: &Disjoint<'_>,
+    ) {
+        let (dims, chunk) = (self.dims, &work.chunk);
+        let count = self.points() * self.points();
+        let (products, band) = own.split_at_mut(count * frequencies.product_stride);
+        for block in blocks {
+            let first = block * PANELS;
+            let panels = PANELS.min(dims.panels() - first);
+            let weights = &self.weights[first * count * dims.input.blocks() * BLOCK * PANEL..];
+            self.multiply(frequencies, panels, matrices, weights, products);
+            match &work.outputs {
+                // SAFETY: the caller keeps others away from these panels of the tiles.
+                None => unsafe {
+                    self.clear_halo(chunk, first, panels, output);
+                    self.transform_output(chunk, frequencies, first, panels, products, output);
+                },
+                Some(outputs) => {
+                    for panel in 0..panels {
+                        let wanted = work.conv_rows.clone();
+                        self.transform_band(chunk, frequencies, first, panel, products, wanted.clone(), band);
+                        let half = wanted.len() * dims.conv_width() * BLOCK;
+                        let (low, high) = band.split_at_mut(half);
+                        let high = if dims.panel_blocks(first + panel) == 2 { &mut high[..half] } else { &mut [] };
+                        // SAFETY: the caller keeps others away from these panels of the output rows.
+                        let mut target =
+                            unsafe { Target::new(dims, output, chunk.image, first + panel, outputs.clone()) };
+                        max_pool(self.simd, dims, [low, high], wanted, &mut target, outputs.clone());
+                    }
+                }
+            }
+        }
+    }
+}

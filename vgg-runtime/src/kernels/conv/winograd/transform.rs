@@ -1,0 +1,331 @@
+//! The transforms of one axis of a tile, on vectors of eight channels.
+//!
+//! A tile of `m` outputs reads `n = m + 2` inputs and is computed by Toom-Cook's method at `n` points, of which one is infinity:
+//! `y = A^T [(G g) * (B^T d)]` (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016). The points come in pairs
+//! `+p, -p`, so that both rows of a pair share an even and an odd part. At a point p:
+//!
+//! - `G` has the row `[1, p, p^2] / f` with `f = product of (p - q)` over the other points q of the *whole* set,
+//! - `B^T` has the coefficients of `product of (x - q)` over the other points of the *span*, times the `(p - q)` of the points of the
+//!   whole set that the span leaves out,
+//! - `A^T` has the column `[1, p, p^2, ..]`.
+//!
+//! At infinity `G` has `[0, 0, 1]`, `B^T` the coefficients of `product of (x - q)`, and `A^T` the unit column of the last output.
+//!
+//! A narrower span at the edge of an image uses a part of the points of the whole set. Its scale is absorbed in `B^T`, so the weights
+//! transformed for the whole set serve it too.
+
+use crate::simd::Simd;
+
+/// Points of the largest span.
+pub(super) const MAX_POINTS: usize = 8;
+
+/// Outputs of the largest span.
+pub(super) const MAX_OUTPUTS: usize = MAX_POINTS - 2;
+
+/// Outputs along one axis of a tile, and the points at which they are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    /// All points of F(4, 3): 0, ±√½, ±√2, ∞.
+    FourOfF4,
+    /// 0, ±√½, ∞.
+    TwoOfF4,
+    /// All points of F(6, 3): 0, ±1, ±2, ±½, ∞.
+    SixOfF6,
+    /// 0, ±1, ±2, ∞.
+    FourOfF6,
+    /// 0, ±1, ∞.
+    TwoOfF6,
+}
+
+impl Span {
+    /// Outputs.
+    pub(super) const fn outputs(self) -> usize {
+        self.points().len() - 2
+    }
+
+    /// The places of its points in the whole set.
+    pub(super) const fn points(self) -> &'static [usize] {
+        match self {
+            Self::FourOfF4 => &<FourOfF4 as Transform<6, 4>>::PLACES,
+            Self::TwoOfF4 => &<TwoOfF4 as Transform<4, 2>>::PLACES,
+            Self::SixOfF6 => &<SixOfF6 as Transform<8, 6>>::PLACES,
+            Self::FourOfF6 => &<FourOfF6 as Transform<6, 4>>::PLACES,
+            Self::TwoOfF6 => &<TwoOfF6 as Transform<4, 2>>::PLACES,
+        }
+    }
+
+    /// The narrowest span of the same points that has at least `outputs`, which are fewer than those of this whole span.
+    pub(super) const fn tail(self, outputs: usize) -> Self {
+        match (self, outputs) {
+            (Self::FourOfF4, 1 | 2) => Self::TwoOfF4,
+            (Self::SixOfF6, 1 | 2) => Self::TwoOfF6,
+            (Self::SixOfF6, 3 | 4) => Self::FourOfF6,
+            _ => self,
+        }
+    }
+}
+
+/// The finite points of F(4, 3).
+pub(super) const POINTS_F4: [f64; 5] = [
+    0.0,
+    core::f64::consts::FRAC_1_SQRT_2,
+    -core::f64::consts::FRAC_1_SQRT_2,
+    core::f64::consts::SQRT_2,
+    -core::f64::consts::SQRT_2,
+];
+
+/// The finite points of F(6, 3).
+pub(super) const POINTS_F6: [f64; 7] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
+
+/// `N` vectors of eight channels.
+pub(super) type Line<S, const N: usize> = [<S as Simd>::Vector; N];
+
+/// The transforms of a span of `N` points and `M` outputs, with its constants known to the compiler.
+pub(super) trait Transform<const N: usize, const M: usize> {
+    /// The places of the points in the whole set.
+    const PLACES: [usize; N];
+
+    /// `B^T d`.
+    fn input<S: Simd>(simd: S, d: Line<S, N>) -> Line<S, N>;
+
+    /// `A^T m`.
+    fn output<S: Simd>(simd: S, m: Line<S, N>) -> Line<S, M>;
+}
+
+/// Evaluates `$body` with the type `$transform` that belongs to a [`Span`], and the numbers `$n` of its points and `$m` of its outputs.
+macro_rules! with_transform {
+    ($span:expr, $transform:ident, $n:ident, $m:ident => $body:expr) => {
+        $crate::kernels::conv::winograd::transform::with_transform!(
+            @ $span, $transform, $n, $m => $body, [FourOfF4 6 4] [TwoOfF4 4 2] [SixOfF6 8 6] [FourOfF6 6 4] [TwoOfF6 4 2]
+        )
+    };
+    (@ $span:expr, $transform:ident, $n:ident, $m:ident => $body:expr, $([$name:ident $points:literal $outputs:literal])*) => {
+        match $span {
+            $($crate::kernels::conv::winograd::transform::Span::$name => {
+                type $transform = $crate::kernels::conv::winograd::transform::$name;
+                const $n: usize = $points;
+                const $m: usize = $outputs;
+                $body
+            })*
+        }
+    };
+}
+pub(super) use with_transform;
+
+/// The constants of four points 0, ±a, ∞.
+struct Four {
+    a: f32,
+    /// a^2.
+    aa: f32,
+    /// Scales of `B^T` at 0 and at ±a.
+    scale: [f32; 2],
+}
+
+impl Four {
+    #[inline(always)]
+    fn input<S: Simd>(&self, simd: S, d: Line<S, 4>) -> Line<S, 4> {
+        let c = |x: f32| simd.splat(x);
+        let [zero, pair] = self.scale;
+        // x^2 - a^2, x (x ± a), x (x^2 - a^2)
+        let even = simd.mul(d[2], c(pair));
+        let odd = simd.mul(d[1], c(self.a * pair));
+        [
+            simd.mul_add(d[0], c(-self.aa * zero), simd.mul(d[2], c(zero))),
+            simd.add(even, odd),
+            simd.sub(even, odd),
+            simd.mul_add(d[1], c(-self.aa), d[3]),
+        ]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(&self, simd: S, m: Line<S, 4>) -> Line<S, 2> {
+        [simd.add(m[0], simd.add(m[1], m[2])), simd.mul_add(simd.sub(m[1], m[2]), simd.splat(self.a), m[3])]
+    }
+}
+
+/// The constants of six points 0, ±a, ±b, ∞.
+struct Six {
+    a: f32,
+    b: f32,
+    /// a^2 and b^2.
+    aa: f32,
+    bb: f32,
+    /// Scales of `B^T` at 0, at ±a and at ±b.
+    scale: [f32; 3],
+}
+
+impl Six {
+    #[inline(always)]
+    fn input<S: Simd>(&self, simd: S, d: Line<S, 6>) -> Line<S, 6> {
+        let Self { a, b, aa, bb, .. } = *self;
+        let [zero, first, second] = self.scale;
+        let c = |x: f32| simd.splat(x);
+        // (x^2 - a^2) (x^2 - b^2)
+        let quartic = |d: [S::Vector; 3]| simd.mul_add(d[1], c(-(aa + bb)), simd.mul_add(d[0], c(aa * bb), d[2]));
+        // x (x ± p) (x^2 - q^2), where `qq` is q^2.
+        let pair = |p: f32, qq: f32, scale: f32| {
+            let even = simd.mul_add(d[2], c(-qq), d[4]);
+            let odd = simd.mul_add(d[1], c(-qq), d[3]);
+            let even = if scale == 1.0 { even } else { simd.mul(even, c(scale)) };
+            let odd = simd.mul(odd, c(p * scale));
+            [simd.add(even, odd), simd.sub(even, odd)]
+        };
+        let first = pair(a, bb, first);
+        let second = pair(b, aa, second);
+        let even = quartic([d[0], d[2], d[4]]);
+        let even = if zero == 1.0 { even } else { simd.mul(even, c(zero)) };
+        [even, first[0], first[1], second[0], second[1], quartic([d[1], d[3], d[5]])]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(&self, simd: S, m: Line<S, 6>) -> Line<S, 4> {
+        let Self { a, b, aa, bb, .. } = *self;
+        let c = |x: f32| simd.splat(x);
+        let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            simd.add(m[0], simd.add(sum_a, sum_b)),
+            simd.mul_add(difference_a, c(a), simd.mul(difference_b, c(b))),
+            simd.mul_add(sum_a, c(aa), simd.mul(sum_b, c(bb))),
+            simd.mul_add(difference_a, c(a * aa), simd.mul_add(difference_b, c(b * bb), m[5])),
+        ]
+    }
+}
+
+/// [`Span::FourOfF4`].
+pub(super) struct FourOfF4;
+
+impl FourOfF4 {
+    const AT: Six =
+        Six { a: core::f32::consts::FRAC_1_SQRT_2, b: core::f32::consts::SQRT_2, aa: 0.5, bb: 2.0, scale: [1.0; 3] };
+}
+
+impl Transform<6, 4> for FourOfF4 {
+    const PLACES: [usize; 6] = [0, 1, 2, 3, 4, 5];
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: Line<S, 6>) -> Line<S, 6> {
+        Self::AT.input(simd, d)
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: Line<S, 6>) -> Line<S, 4> {
+        Self::AT.output(simd, m)
+    }
+}
+
+/// [`Span::TwoOfF4`].
+pub(super) struct TwoOfF4;
+
+impl TwoOfF4 {
+    // ±√2 are left out: p^2 - 2.
+    const AT: Four = Four { a: core::f32::consts::FRAC_1_SQRT_2, aa: 0.5, scale: [-2.0, -1.5] };
+}
+
+impl Transform<4, 2> for TwoOfF4 {
+    const PLACES: [usize; 4] = [0, 1, 2, 5];
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: Line<S, 4>) -> Line<S, 4> {
+        Self::AT.input(simd, d)
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: Line<S, 4>) -> Line<S, 2> {
+        Self::AT.output(simd, m)
+    }
+}
+
+/// [`Span::FourOfF6`].
+pub(super) struct FourOfF6;
+
+impl FourOfF6 {
+    // ±½ are left out: p^2 - ¼.
+    const AT: Six = Six { a: 1.0, b: 2.0, aa: 1.0, bb: 4.0, scale: [-0.25, 0.75, 3.75] };
+}
+
+impl Transform<6, 4> for FourOfF6 {
+    const PLACES: [usize; 6] = [0, 1, 2, 3, 4, 7];
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: Line<S, 6>) -> Line<S, 6> {
+        Self::AT.input(simd, d)
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: Line<S, 6>) -> Line<S, 4> {
+        Self::AT.output(simd, m)
+    }
+}
+
+/// [`Span::TwoOfF6`].
+pub(super) struct TwoOfF6;
+
+impl TwoOfF6 {
+    // ±2 and ±½ are left out: (p^2 - 4) (p^2 - ¼).
+    const AT: Four = Four { a: 1.0, aa: 1.0, scale: [1.0, -2.25] };
+}
+
+impl Transform<4, 2> for TwoOfF6 {
+    const PLACES: [usize; 4] = [0, 1, 2, 7];
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: Line<S, 4>) -> Line<S, 4> {
+        Self::AT.input(simd, d)
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: Line<S, 4>) -> Line<S, 2> {
+        Self::AT.output(simd, m)
+    }
+}
+
+/// [`Span::SixOfF6`].
+pub(super) struct SixOfF6;
+
+impl Transform<8, 6> for SixOfF6 {
+    const PLACES: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: Line<S, 8>) -> Line<S, 8> {
+        let c = |x: f32| simd.splat(x);
+        // (x^2 - 1) (x^2 - 4) (x^2 - ¼) = x^6 - 21/4 x^4 + 21/4 x^2 - 1
+        let sextic = |d: [S::Vector; 4]| simd.mul_add(simd.sub(d[1], d[2]), c(5.25), simd.sub(d[3], d[0]));
+        // x^4 + outer x^2 + inner, of the even or the odd inputs, times `scale`
+        let quartic = |d: [S::Vector; 3], outer: f32, inner: f32, scale: f32| {
+            simd.mul_add(d[0], c(inner * scale), simd.mul_add(d[1], c(outer * scale), simd.mul(d[2], c(scale))))
+        };
+        let (evens, odds) = ([d[2], d[4], d[6]], [d[1], d[3], d[5]]);
+        // (x^2 - 4) (x^2 - ¼), (x^2 - 1) (x^2 - ¼), (x^2 - 1) (x^2 - 4)
+        let one = |d: [S::Vector; 3]| simd.mul_add(d[1], c(-4.25), simd.add(d[0], d[2]));
+        let two = |d: [S::Vector; 3]| simd.mul_add(d[0], c(0.25), simd.mul_add(d[1], c(-1.25), d[2]));
+        let half = |d: [S::Vector; 3]| simd.mul_add(d[0], c(4.0), simd.mul_add(d[1], c(-5.0), d[2]));
+        let pair = |even, odd| [simd.add(even, odd), simd.sub(even, odd)];
+        let [plus_1, minus_1] = pair(one(evens), one(odds));
+        let [plus_2, minus_2] = pair(two(evens), quartic(odds, -1.25, 0.25, 2.0));
+        let [plus_h, minus_h] = pair(half(evens), quartic(odds, -5.0, 4.0, 0.5));
+        let [zero, infinity] = [sextic([d[0], d[2], d[4], d[6]]), sextic([d[1], d[3], d[5], d[7]])];
+        [zero, plus_1, minus_1, plus_2, minus_2, plus_h, minus_h, infinity]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: Line<S, 8>) -> Line<S, 6> {
+        let c = |x: f32| simd.splat(x);
+        let (sum_1, difference_1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_2, difference_2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        let (sum_h, difference_h) = (simd.add(m[5], m[6]), simd.sub(m[5], m[6]));
+        // one + 2^k two + 2^-k half
+        let power = |one, two, half, k: i32| {
+            let scale = (1u32 << k) as f32;
+            simd.mul_add(half, c(1.0 / scale), simd.mul_add(two, c(scale), one))
+        };
+        [
+            simd.add(simd.add(m[0], sum_1), simd.add(sum_2, sum_h)),
+            power(difference_1, difference_2, difference_h, 1),
+            power(sum_1, sum_2, sum_h, 2),
+            power(difference_1, difference_2, difference_h, 3),
+            power(sum_1, sum_2, sum_h, 4),
+            simd.add(power(difference_1, difference_2, difference_h, 5), m[7]),
+        ]
+    }
+}
