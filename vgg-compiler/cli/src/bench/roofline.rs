@@ -41,10 +41,16 @@ impl Work {
 }
 
 /// How much of the arithmetic of a convolution's definition an algorithm does, and how many numbers it reads for each
-/// parameter.
+/// parameter. Those of Winograd's are for whole tiles; its transforms count as nothing.
 fn factors(algorithm: Algorithm) -> (f64, f64) {
+    let winograd = |outputs: f64| {
+        let points = (outputs + 2.0) * (outputs + 2.0);
+        (points / (9.0 * outputs * outputs), points / 9.0)
+    };
     match algorithm {
         Algorithm::Direct | Algorithm::Gemm => (1.0, 1.0),
+        Algorithm::WinogradF4 => winograd(4.0),
+        Algorithm::WinogradF6 => winograd(6.0),
     }
 }
 
