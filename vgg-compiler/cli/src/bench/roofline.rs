@@ -150,7 +150,7 @@ mod tests {
     fn work_is_counted_for_the_batch_and_parameters_once() {
         let spec = parse_file("n.vgg", "N: 3 x 8 x 8 { conv3-16, maxpool; fc-10 }").unwrap();
         let count = |batch: usize| {
-            let compiled = compile(&spec, &CompileOptions { batch, logits: false }).unwrap();
+            let compiled = compile(&spec, &CompileOptions { batch, logits: false, exact: true }).unwrap();
             let (graph, plan) = (&compiled.graph, &compiled.plan);
             plan.steps.iter().map(|step| (step.name.clone(), Work::of(graph, plan, step))).collect::<Vec<_>>()
         };
