@@ -1,6 +1,6 @@
 //! A network of one's own in a `.vgg` file, compiled by the library and executed in process.
 //!
-//! `cargo run --release -p vgg-examples --example custom_net`
+//! `cargo run --release --bin custom_net`
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! A program that does this depends on `vgg-runtime` with its feature `macros`, and on nothing else. Here the weights are
 //! PyTorch's, brought into the network's canonical file by the compiler; `vgg export --external` does the same.
 //!
-//! `cargo run --release -p vgg-examples --example macro_in_place`
+//! `cargo run --release --bin macro_in_place`
 
 use std::error::Error;
 use std::path::Path;

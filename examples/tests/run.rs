@@ -5,13 +5,6 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use predicates::str::contains;
 
-/// `cargo run` of an example of this workspace, as the README says.
-fn example(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--release", "--quiet"]).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command
-}
-
 #[test]
 fn the_trained_model_is_as_good_as_in_pytorch_and_serves_as_a_dependency() {
     let out = tempfile::tempdir().unwrap();
@@ -46,21 +39,13 @@ fn copy_of_generated_crate_example(out: &Path) -> PathBuf {
 
 #[test]
 fn the_macro_recognises_the_ankle_boot() {
-    example(&["-p", "vgg-examples", "--example", "macro_in_place"])
-        .assert()
-        .success()
-        .stdout(contains("most likely: class 9"));
+    Command::new(env!("CARGO_BIN_EXE_macro_in_place")).assert().success().stdout(contains("most likely: class 9"));
 }
 
 #[test]
 fn the_custom_net_gives_probabilities() {
-    example(&["-p", "vgg-examples", "--example", "custom_net"])
+    Command::new(env!("CARGO_BIN_EXE_custom_net"))
         .assert()
         .success()
         .stdout(contains("sum of the 10 probabilities: 1.000000"));
-}
-
-#[test]
-fn the_build_script_compiles_its_network() {
-    example(&["-p", "vgg-example-build-script"]).assert().success().stdout(contains("sum 1.000000"));
 }

@@ -320,3 +320,42 @@ impl Check<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut report = Report { cases: 1, ..Report::default() };
+        let tolerance = Tolerance::DIRECT_VS_F64;
+        report.record("net: session", tolerance, check_close("fc1", &[2], &[1.0, 2.0], &[1.0, 2.000_002], tolerance));
+        report
+    }
+
+    #[test]
+    fn what_agrees_passes_and_its_error_is_shown() {
+        let report = report();
+        report.assert_conforms(1, 1);
+        assert_eq!(
+            report.to_string(),
+            "1 cases, 1 comparisons, 0 failures\n  direct-vs-f64: normwise 8.9e-7 (net: session), peak 1.0e-6 (net: session)"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "1 comparisons, expected at least 2")]
+    fn too_few_comparisons_fail() {
+        report().assert_conforms(1, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "1 of 3 comparisons failed:\n  net: ONNX Runtime: layer `fc1`: normwise")]
+    fn one_disagreement_fails_all() {
+        let mut all = report();
+        let mut other = report();
+        let tolerance = Tolerance::DIRECT_VS_ORT;
+        other.record("net: ONNX Runtime", tolerance, check_close("fc1", &[2], &[1.0, 2.0], &[1.0, 2.1], tolerance));
+        all.merge(other);
+        all.assert_conforms(2, 3);
+    }
+}

@@ -143,6 +143,8 @@ pub mod npy;
 #[cfg(feature = "std")]
 pub mod onnx;
 pub mod ops;
+#[cfg(feature = "std")]
+pub mod probe;
 pub mod reference;
 mod shape;
 pub mod simd;

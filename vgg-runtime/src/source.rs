@@ -43,6 +43,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "ops/lrn.rs"
     "ops/mod.rs"
     "ops/pool.rs"
+    "probe.rs"
     "reference/conv.rs"
     "reference/flat.rs"
     "reference/mod.rs"

@@ -3,12 +3,18 @@
 //! - [`project`]: where the workspace and its target directory are, and the `cargo` to call;
 //! - [`step`]: one command of a task: announced, timed, and repeatable by hand when it fails;
 //! - [`python`]: the interpreter and the packages that the tests need, ONNX Runtime's library among them;
-//! - [`tasks`]: the lists of steps.
+//! - [`tasks`]: the lists of steps;
+//! - [`peers`]: this project's runtime measured against others.
 //!
 //! Progress goes to stderr; stdout holds only what a task is asked for (the path that `cargo xtask ort` prints).
 
+mod peers;
 mod project;
 mod python;
+// The same definition of median and spread as in `vgg bench`, without a dependency on the whole command.
+#[path = "../../vgg-compiler/cli/src/bench/statistics.rs"]
+#[allow(unreachable_pub, reason = "it is public in the library that it belongs to")]
+mod statistics;
 mod step;
 mod tasks;
 
@@ -51,12 +57,55 @@ enum Task {
     Ort,
     /// Compare the golden files with what is generated now, or write them anew
     Golden(GoldenArgs),
-    /// Run the benchmarks of the runtime
-    Bench {
-        /// Arguments of the benchmark harness, such as the name of a benchmark
-        #[arg(last = true, value_name = "ARGS")]
-        args: Vec<String>,
-    },
+    /// Run the benchmarks of the runtime, or measure whole networks against other runtimes
+    ///
+    /// With --peers, ONNX Runtime, OpenVINO, ncnn and MNN are fetched from PyPI into target/peers (pinned, wheels only), every
+    /// network is exported and converted, and all runtimes compute it in turns, each in a process of its own. The table goes to
+    /// stdout, and to peers.md and peers.json in target/bench. A peer that cannot be had or cannot load a network stands in it
+    /// with the reason.
+    Bench(BenchArgs),
+}
+
+#[derive(clap::Args)]
+struct BenchArgs {
+    /// Measure whole networks against other runtimes
+    #[arg(long)]
+    peers: bool,
+    /// Networks to measure: names of `vgg list` or paths of .vgg files, separated by commas [default: the nine variants]
+    #[arg(long, requires = "peers", value_delimiter = ',', value_name = "MODELS")]
+    variants: Vec<String>,
+    /// Numbers of threads to measure with, separated by commas
+    #[arg(long, requires = "peers", value_delimiter = ',', default_value = "1,2", value_parser = parse_positive)]
+    threads: Vec<usize>,
+    /// Runs of each runtime that count
+    #[arg(long, requires = "peers", default_value = "15", value_parser = parse_positive, value_name = "N")]
+    runs: usize,
+    /// Images of one inference
+    #[arg(long, requires = "peers", default_value = "1", value_parser = parse_positive, value_name = "N")]
+    batch: usize,
+    /// Arguments of the benchmark harness, such as the name of a benchmark
+    #[arg(last = true, value_name = "ARGS", conflicts_with = "peers")]
+    args: Vec<String>,
+}
+
+/// The networks that are measured unless others are named.
+const VARIANTS: [&str; 9] = ["vgg-f", "vgg-m", "vgg-s", "vgg-a", "vgg-a-lrn", "vgg-b", "vgg-c", "vgg-d", "vgg-e"];
+
+fn parse_positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a number of at least 1".to_owned())
+}
+
+impl BenchArgs {
+    fn run(self, project: &Project) -> anyhow::Result<()> {
+        if !self.peers {
+            return tasks::bench(project, &self.args);
+        }
+        let Self { mut variants, threads, runs, batch, .. } = self;
+        if variants.is_empty() {
+            variants = VARIANTS.map(str::to_owned).to_vec();
+        }
+        peers::bench(project, &peers::Settings { variants, threads, runs, batch })
+    }
 }
 
 #[derive(clap::Args)]
@@ -87,7 +136,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Ci => tasks::ci(&project),
         Task::Ort => tasks::ort(&project),
         Task::Golden(GoldenArgs { bless, .. }) => tasks::golden(&project, bless),
-        Task::Bench { args } => tasks::bench(&project, &args),
+        Task::Bench(args) => args.run(&project),
     }
 }
 
@@ -107,6 +156,18 @@ mod tests {
         assert!(Cli::try_parse_from(["xtask", "golden"]).is_err());
         assert!(Cli::try_parse_from(["xtask", "golden", "--check", "--bless"]).is_err());
         assert!(Cli::try_parse_from(["xtask", "golden", "--check"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_measured_belongs_to_the_peers() {
+        assert!(Cli::try_parse_from(["xtask", "bench", "--runs", "3"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "bench", "--peers", "--threads", "1,0"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "bench", "--peers", "--", "conv"]).is_err());
+        let cli =
+            Cli::try_parse_from(["xtask", "bench", "--peers", "--variants", "vgg-a,x.vgg", "--runs", "3"]).unwrap();
+        let Task::Bench(args) = cli.task else { panic!("another task") };
+        assert_eq!((args.variants, args.threads), (vec!["vgg-a".to_owned(), "x.vgg".to_owned()], vec![1, 2]));
+        assert_eq!((args.runs, args.batch), (3, 1));
     }
 
     #[test]

@@ -59,14 +59,27 @@ pub(crate) fn fetch(project: &Project) -> Result<Packages> {
         std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(chosen_library).transpose()?;
     let interpreter = Interpreter::find(std::env::var_os(PYTHON_VARIABLE).as_deref())?;
     let directory = directory(project);
-    let stamp = stamp(&interpreter);
-    if is_up_to_date(&directory, &stamp) {
-        eprintln!("xtask: Python packages: {} is up to date", directory.display());
-    } else {
-        install(&interpreter, &directory, &stamp)?;
-    }
+    provide(&interpreter, &directory, REQUIREMENTS, &|staged| find_library(staged).map(drop))?;
     let library = chosen_library.map_or_else(|| find_library(&directory), Ok)?;
     Ok(Packages { interpreter, directory, library })
+}
+
+/// Makes sure that the packages of `requirements` are in `directory`, a child of the target directory, and `complete`.
+///
+/// # Errors
+/// As [`fetch`]. What was there before is left as it was.
+pub(crate) fn provide(
+    interpreter: &Interpreter,
+    directory: &Path,
+    requirements: &str,
+    complete: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let stamp = stamp(interpreter, requirements);
+    if is_up_to_date(directory, &stamp) {
+        eprintln!("xtask: Python packages: {} is up to date", directory.display());
+        return Ok(());
+    }
+    install(interpreter, directory, requirements, &stamp, complete)
 }
 
 /// The library that the user chose.
@@ -82,8 +95,8 @@ fn chosen_library(path: OsString) -> Result<PathBuf> {
 }
 
 /// What a complete directory of packages holds in its stamp file.
-fn stamp(interpreter: &Interpreter) -> String {
-    format!("cpython 3.{} {}\n{REQUIREMENTS}", interpreter.minor, interpreter.platform)
+fn stamp(interpreter: &Interpreter, requirements: &str) -> String {
+    format!("cpython 3.{} {}\n{requirements}", interpreter.minor, interpreter.platform)
 }
 
 fn is_up_to_date(directory: &Path, stamp: &str) -> bool {
@@ -143,7 +156,13 @@ impl Interpreter {
 }
 
 /// Installs the packages into a temporary sibling of `directory` and renames it.
-fn install(interpreter: &Interpreter, directory: &Path, stamp: &str) -> Result<()> {
+fn install(
+    interpreter: &Interpreter,
+    directory: &Path,
+    requirements: &str,
+    stamp: &str,
+    complete: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let parent = directory.parent().context("the target directory has no parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let temporary = tempfile::Builder::new()
@@ -153,14 +172,14 @@ fn install(interpreter: &Interpreter, directory: &Path, stamp: &str) -> Result<(
     let start = Instant::now();
     eprintln!(
         "xtask: Python packages: fetching {} for {} (3.{}, {})",
-        pinned_packages().join(", "),
+        pinned_packages(requirements).join(", "),
         interpreter.executable.display(),
         interpreter.minor,
         interpreter.platform
     );
 
-    let requirements = temporary.path().join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).with_context(|| format!("cannot write {}", requirements.display()))?;
+    let list = temporary.path().join("requirements.txt");
+    fs::write(&list, requirements).with_context(|| format!("cannot write {}", list.display()))?;
     let staged = temporary.path().join("python");
     let status = Command::new(&interpreter.executable)
         .args(pip(interpreter, temporary.path())?)
@@ -168,7 +187,7 @@ fn install(interpreter: &Interpreter, directory: &Path, stamp: &str) -> Result<(
         .args(["--progress-bar", "off", "--disable-pip-version-check", "--no-input", "--target"])
         .arg(&staged)
         .arg("--requirement")
-        .arg(&requirements)
+        .arg(&list)
         // `--target` excludes both, which a user's configuration may ask for.
         .envs([("PIP_USER", "0"), ("PIP_REQUIRE_VIRTUALENV", "0"), ("PIP_ROOT_USER_ACTION", "ignore")])
         .stdout(io::stderr())
@@ -176,12 +195,13 @@ fn install(interpreter: &Interpreter, directory: &Path, stamp: &str) -> Result<(
         .with_context(|| format!("cannot run {}", interpreter.executable.display()))?;
     if !status.success() {
         bail!(
-            "pip could not install the Python packages of the tests ({status}); its own message stands above\nhelp: they come from \
+            "pip could not install the Python packages {} ({status}); its own message stands above\nhelp: they come from \
              PyPI: check the network, or set PIP_INDEX_URL to a mirror, PIP_FIND_LINKS to a directory of wheels, PIP_PROXY to a \
-             proxy; {PYTHON_VARIABLE} chooses another Python; then run `cargo xtask ort` again"
+             proxy; {PYTHON_VARIABLE} chooses another Python; then run the command again",
+            pinned_packages(requirements).join(", ")
         );
     }
-    find_library(&staged)?;
+    complete(&staged)?;
     fs::write(staged.join(STAMP), stamp).context("cannot write the stamp of the Python packages")?;
     // Another task may have finished meanwhile, and its tests may be using what it installed.
     if !is_up_to_date(directory, stamp) {
@@ -235,8 +255,8 @@ fn pip(interpreter: &Interpreter, temporary: &Path) -> Result<Vec<OsString>> {
 }
 
 /// `name version` of each pinned package.
-fn pinned_packages() -> Vec<String> {
-    REQUIREMENTS
+pub(crate) fn pinned_packages(requirements: &str) -> Vec<String> {
+    requirements
         .lines()
         .filter_map(|line| line.split_once("=="))
         .map(|(name, rest)| format!("{name} {}", rest.trim_end_matches('\\').trim_end()))
@@ -281,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_requirement_is_pinned_by_version_and_digest() {
-        let packages = pinned_packages();
+        let packages = pinned_packages(REQUIREMENTS);
         assert!(packages.contains(&"onnxruntime 1.32.0".to_owned()), "{packages:?}");
         assert!(packages.contains(&"onnx 1.23.2".to_owned()), "{packages:?}");
         let logical_lines = REQUIREMENTS.replace("\\\n", " ");
@@ -293,8 +313,10 @@ mod tests {
     #[test]
     fn a_stamp_is_bound_to_the_interpreter() {
         let interpreter = |minor| Interpreter { executable: "python3".into(), minor, platform: "linux-x86_64".into() };
-        assert_ne!(stamp(&interpreter(11)), stamp(&interpreter(12)));
-        assert!(stamp(&interpreter(11)).ends_with(REQUIREMENTS));
+        let stamp = |minor, requirements| stamp(&interpreter(minor), requirements);
+        assert_ne!(stamp(11, REQUIREMENTS), stamp(12, REQUIREMENTS));
+        assert!(stamp(11, REQUIREMENTS).ends_with(REQUIREMENTS));
+        assert!(!is_up_to_date(Path::new("no/such/directory"), &stamp(11, "")));
     }
 
     #[test]

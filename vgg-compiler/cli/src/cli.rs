@@ -7,9 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::{build, console, export, list, run, show, staging, verify};
+use crate::{bench, build, console, export, list, run, show, staging, verify};
 
-/// Compiles networks of the VGG family to ONNX and to standalone Rust, runs them, and proves that both agree.
+/// Compiles networks of the VGG family to ONNX and to standalone Rust, runs them, proves that both agree, and measures them.
 #[derive(Debug, Parser)]
 #[command(name = "vgg", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
@@ -32,7 +32,8 @@ Examples:
   vgg export vgg-d --weights vgg16.safetensors -o vgg16.onnx
   vgg build vgg-d --weights vgg16.safetensors --out vgg16
   vgg run vgg-d --weights vgg16.safetensors --input images.npy
-  vgg verify vgg-d";
+  vgg verify vgg-d
+  vgg bench vgg-d --against ort";
 
 #[derive(Debug, Args)]
 struct Global {
@@ -49,6 +50,7 @@ enum Command {
     Build(build::Arguments),
     Run(run::Arguments),
     Verify(verify::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Does what the command line `arguments` (the program's name first) asks for, and says how it ended.
@@ -80,6 +82,7 @@ impl Command {
             Self::Export(arguments) => export::execute(arguments, &progress)?,
             Self::Build(arguments) => build::execute(arguments, &progress)?,
             Self::Run(arguments) => run::execute(arguments, &progress)?,
+            Self::Bench(arguments) => bench::execute(arguments, &progress)?,
             Self::Verify(arguments) => return verify::execute(arguments, &progress),
         }
         Ok(ExitCode::SUCCESS)

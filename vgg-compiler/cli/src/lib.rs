@@ -1,12 +1,12 @@
 //! The session and the subcommands behind the `vgg` binary.
 //!
 //! Each subcommand is a module: its arguments, a function that does the work and can be called from any program
-//! ([`export::export`], [`build::build`], [`run::run`], [`verify::verify`]), and what the command prints.
+//! ([`export::export`], [`build::build`], [`run::run`], [`verify::verify`], [`bench::bench`]), and what the command prints.
 //!
 //! ```text
-//! cli ─► list  show  export  build  run  verify          one file a subcommand
-//!          │     │     │       │      │     │
-//!          └─────┴─────┴───┬───┴──────┴─────┤
+//! cli ─► list  show  export  build  run  verify  bench   one file or folder a subcommand
+//!          │     │     │       │      │     │      │
+//!          └─────┴─────┴───┬───┴──────┴─────┼──────┘
 //!   model  input  staging  progress         ort  compare    what they share
 //!                          session  reference               a plan executed; the same in 64-bit arithmetic
 //!   error  console  table                                   what is said, and how
@@ -15,6 +15,7 @@
 //! The only package that sees the compiler and the runtime together.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod build;
 mod cli;
 pub mod compare;

@@ -141,6 +141,8 @@ impl OrtModel {
         let session = Session::builder(environment)
             .and_then(|builder| Ok(builder.with_intra_threads(options.intra_threads)?))
             .and_then(|builder| Ok(builder.with_optimization_level(options.optimization)?))
+            // Its threads must not spin on after a run, which would slow down whatever is measured next.
+            .and_then(|builder| Ok(builder.with_config_entry("session.force_spinning_stop", "1")?))
             .and_then(|mut builder| commit(&mut builder));
         match session {
             Ok(session) => Ok(Self { session, source }),

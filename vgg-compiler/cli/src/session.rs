@@ -1,6 +1,8 @@
-//! A network executed in process, from its plan, without generating code: what `run` and `verify` use.
+//! A network executed in process, from its plan, without generating code: what `run`, `verify` and `bench` use.
 //!
 //! It calls the same operations as generated code, with the dimensions known only at run time.
+
+use std::time::{Duration, Instant};
 
 use vgg_compiler::ir::TypedGraph;
 use vgg_compiler::plan::{self, ExecutionPlan, Operand, Step, StepKind};
@@ -84,7 +86,7 @@ impl Session {
     ///
     /// When `input` or `output` does not have the length of [`Session::input_len`] or [`Session::output_len`].
     pub fn run(&mut self, input: &[f32], output: &mut [f32]) {
-        self.execute(input, output, None);
+        self.execute(input, output, Unwatched);
     }
 
     /// Computes one batch and shows the result of every step while its buffer is alive.
@@ -93,21 +95,90 @@ impl Session {
     ///
     /// As [`Session::run`].
     pub fn run_observed(&mut self, input: &[f32], output: &mut [f32], observer: Observer<'_>) {
-        self.execute(input, output, Some(observer));
+        self.execute(input, output, Values(observer));
     }
 
-    fn execute(&mut self, input: &[f32], output: &mut [f32], observer: Option<Observer<'_>>) {
+    /// Computes one batch and notes how long each step of the plan takes. Allocates nothing.
+    ///
+    /// # Panics
+    ///
+    /// As [`Session::run`], and when there are not as many `times` as steps.
+    pub fn run_timed(&mut self, input: &[f32], output: &mut [f32], times: &mut [Duration]) {
+        assert_eq!(times.len(), self.plan.steps.len(), "there must be a time for each step");
+        self.execute(input, output, Clock { times, last: Instant::now() });
+    }
+
+    fn execute<W: Watcher>(&mut self, input: &[f32], output: &mut [f32], watcher: W) {
         assert_eq!(input.len(), self.input_len(), "the input has the wrong number of values");
         assert_eq!(output.len(), self.output_len(), "the output has the wrong number of values");
         let isa = self.workspace.isa();
         let (threads, arena, scratch) = self.workspace.parts();
         let (plan, weights) = (&self.plan, &self.weights[..]);
-        isa.run(Inference { plan, weights, threads, arena, scratch, input, output, observer });
+        isa.run(Inference { plan, weights, threads, arena, scratch, input, output, watcher });
+    }
+}
+
+/// Is told of every step that has been computed. A type parameter of the inference, so that nobody looking costs nothing.
+trait Watcher {
+    fn computed<S: Simd>(&mut self, step: usize, state: State<'_, S>);
+}
+
+/// Where an inference is when a step has been computed.
+struct State<'a, S> {
+    simd: S,
+    threads: &'a Threads,
+    plan: &'a ExecutionPlan,
+    arena: &'a Arena,
+    output: &'a [f32],
+}
+
+/// Nobody looks.
+struct Unwatched;
+
+impl Watcher for Unwatched {
+    #[inline(always)]
+    fn computed<S: Simd>(&mut self, _: usize, _: State<'_, S>) {}
+}
+
+/// Notes how long each step takes.
+struct Clock<'a> {
+    times: &'a mut [Duration],
+    last: Instant,
+}
+
+impl Watcher for Clock<'_> {
+    #[inline(always)]
+    fn computed<S: Simd>(&mut self, step: usize, _: State<'_, S>) {
+        let now = Instant::now();
+        self.times[step] = now - self.last;
+        self.last = now;
+    }
+}
+
+/// Shows the values that a step has written, in NCHW order.
+struct Values<'a>(Observer<'a>);
+
+impl Watcher for Values<'_> {
+    fn computed<S: Simd>(&mut self, step: usize, state: State<'_, S>) {
+        let State { simd, threads, plan, arena, output } = state;
+        let (step, batch) = (&plan.steps[step], plan.batch);
+        let Operand::Buffer(buffer) = step.output else { return (self.0)(step, output) };
+        let buffer = &plan.buffers[buffer];
+        let written = arena.get(buffer.range());
+        match &buffer.layout {
+            plan::Layout::Blocked(input) => {
+                let dims = rt::FlattenDims { input: blocked(input), batch };
+                let mut plain = vec![0.0; dims.features() * batch];
+                ops::flatten(simd, threads, dims, written, &mut plain);
+                (self.0)(step, &plain);
+            }
+            plan::Layout::Flat { .. } => (self.0)(step, written),
+        }
     }
 }
 
 /// One inference, as a program over the instruction set.
-struct Inference<'a, 'o> {
+struct Inference<'a, W> {
     plan: &'a ExecutionPlan,
     weights: &'a [StepWeights],
     threads: &'a Threads,
@@ -115,42 +186,24 @@ struct Inference<'a, 'o> {
     scratch: &'a mut Scratch,
     input: &'a [f32],
     output: &'a mut [f32],
-    observer: Option<Observer<'o>>,
+    watcher: W,
 }
 
-impl Program for Inference<'_, '_> {
+impl<W: Watcher> Program for Inference<'_, W> {
     type Output = ();
 
-    fn run<S: Simd>(mut self, simd: S) {
-        for (step, weights) in self.plan.steps.iter().zip(self.weights) {
-            let range = |buffer: usize| self.plan.buffers[buffer].range();
+    fn run<S: Simd>(self, simd: S) {
+        let Self { plan, weights, threads, arena, scratch, input, output, mut watcher } = self;
+        for (index, (step, weights)) in plan.steps.iter().zip(weights).enumerate() {
+            let range = |buffer: usize| plan.buffers[buffer].range();
             let (read, write): (&[f32], &mut [f32]) = match (step.input, step.output) {
-                (Operand::Buffer(from), Operand::Buffer(to)) => self.arena.pair(range(from), range(to)),
-                (Operand::Buffer(from), _) => (self.arena.get(range(from)), &mut *self.output),
-                (_, Operand::Buffer(to)) => (self.input, self.arena.get_mut(range(to))),
-                _ => (self.input, &mut *self.output),
+                (Operand::Buffer(from), Operand::Buffer(to)) => arena.pair(range(from), range(to)),
+                (Operand::Buffer(from), _) => (arena.get(range(from)), &mut *output),
+                (_, Operand::Buffer(to)) => (input, arena.get_mut(range(to))),
+                _ => (input, &mut *output),
             };
-            call(simd, self.threads, &step.kind, self.plan.batch, weights, read, write, self.scratch);
-            if let Some(observer) = &mut self.observer {
-                let written = match step.output {
-                    Operand::Buffer(buffer) => self.arena.get(range(buffer)),
-                    _ => &*self.output,
-                };
-                let layout = match step.output {
-                    Operand::Buffer(buffer) => Some(self.plan.buffers[buffer].layout),
-                    _ => None,
-                };
-                match layout {
-                    Some(plan::Layout::Blocked(input)) => {
-                        let input = blocked(&input);
-                        let dims = rt::FlattenDims { input, batch: self.plan.batch };
-                        let mut plain = vec![0.0; dims.features() * self.plan.batch];
-                        ops::flatten(simd, self.threads, dims, written, &mut plain);
-                        observer(step, &plain);
-                    }
-                    _ => observer(step, written),
-                }
-            }
+            call(simd, threads, &step.kind, plan.batch, weights, read, write, scratch);
+            watcher.computed(index, State { simd, threads, plan, arena, output });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The `vgg` command as its users run it: what it prints, writes and returns.
 
+mod bench;
 mod build;
 mod export;
 mod interrupt;

@@ -1,0 +1,119 @@
+//! `vgg bench`: how long a network takes, and how far the machine's own limits are.
+
+mod measure;
+mod memory;
+mod report;
+mod roofline;
+mod serve;
+mod statistics;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use vgg_runtime::Isa;
+
+pub use measure::{Options, bench};
+pub use report::{Layer, NOISE, Peer, Report};
+pub use roofline::{Bound, Limits, Work};
+pub use statistics::Statistics;
+
+use crate::console;
+use crate::error::Error;
+use crate::model::{Model, weights_source};
+use crate::progress::Progress;
+use crate::run::{parse_threads, threads};
+
+/// Measure how long a network takes, step by step, against the machine's limits
+///
+/// The time of one inference is the median of many runs on generated images, after a few that do not count. Each step of the
+/// plan has its own median, its rate of arithmetic (two operations for each multiply-accumulate of the layer), the rate at
+/// which its parameters and activations move (each counted once), and its share of the machine's limit: the least time that
+/// its arithmetic or its bytes can take, as a part of the time it took. Both limits, the peak of multiply-adds and the speed of
+/// reading memory, are measured in the same process with the same threads. Activations that stay in caches can be faster
+/// than memory: more than 100 % is possible.
+///
+/// Loading is from the weights file to packed weights, as it lies in the system's cache; generated weights are written to a
+/// temporary file first. The peak of memory is that after the first inference.
+///
+/// With --against ort ONNX Runtime computes the exported network in the same process, with as many threads, and the two take
+/// turns run by run. It is the library that ORT_DYLIB_PATH names, or else the copy that `cargo xtask ort` has fetched into
+/// target/python of this directory or one above it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  vgg bench vgg-d
+  vgg bench vgg-d --weights vgg16.safetensors --threads 1 --runs 31
+  vgg bench my-network.vgg --batch 8 --against ort --json
+
+With --json (times in milliseconds; rates in 10^9 a second; numbers that are not finite are null):
+  {\"model\", \"weights\", \"batch\", \"runs\", \"threads\", \"precision\": \"f32\", \"isa\" (vector instructions),
+   \"median_ms\", \"min_ms\", \"max_ms\", \"spread\" (10th to 90th percentile, as a part of the median),
+   \"noisy\" (a spread above 0.1), \"images_per_second\",
+   \"first_ms\" (the first inference), \"load_ms\" (weights file to packed weights),
+   \"peak_rss_bytes\" (null where the system does not tell),
+   \"limits\": {\"gflops\", \"gbytes_per_second\"},
+   \"floor_ms\" (the least time that the limits allow), \"limit_percent\" (floor_ms / median_ms),
+   \"layers\": the steps of the plan, in order: [{\"name\", \"layers\": [..], \"computes\", \"algorithm\",
+               \"median_ms\", \"min_ms\", \"max_ms\", \"spread\", \"flops\", \"bytes\", \"gflops\", \"gbytes_per_second\",
+               \"limit\": \"arithmetic\" or \"memory\", \"floor_ms\", \"limit_percent\"}],
+   \"ort\": null or {\"version\", \"median_ms\", \"min_ms\", \"max_ms\", \"spread\", \"noisy\", \"images_per_second\",
+           \"first_ms\", \"load_ms\", \"ratio\" (its median / this one: above 1 it is slower)}}")]
+pub struct Arguments {
+    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    model: OsString,
+    /// A .safetensors file, or seeded[:N] for generated numbers [default: seeded:0]
+    #[arg(long, short)]
+    weights: Option<OsString>,
+    /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    threads: Option<usize>,
+    /// Runs that are measured
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
+    /// Images of one inference
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Measure this as well, run by run in turns
+    #[arg(long, value_name = "WHAT")]
+    against: Option<Against>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Compute on these images whenever a line arrives on standard input: for `cargo xtask bench --peers`
+    #[arg(long, value_name = "X.npy", hide = true, conflicts_with_all = ["runs", "batch", "against", "json"])]
+    serve: Option<PathBuf>,
+}
+
+/// What a network can be measured against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Against {
+    /// ONNX Runtime.
+    Ort,
+}
+
+pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
+    let Arguments { model, weights, threads: asked, runs, batch, against, json, serve } = arguments;
+    let model = Model::open(model)?;
+    let source = weights_source(weights.as_deref(), progress)?;
+    let (threads, isa) = (threads(*asked)?, Isa::detect()?);
+    if let Some(input) = serve {
+        return serve::serve(&model, &source, input, &threads, isa, progress);
+    }
+    let options = Options {
+        batch: *batch as usize,
+        runs: *runs as usize,
+        threads,
+        isa,
+        against_ort: *against == Some(Against::Ort),
+    };
+    let report = bench(&model, &source, &options, progress)?;
+    if *json {
+        console::print_json(&report.to_json())?;
+    } else {
+        console::print(&report.to_text())?;
+    }
+    if let Some(warning) = report.warning() {
+        progress.note(&warning);
+    }
+    Ok(())
+}
