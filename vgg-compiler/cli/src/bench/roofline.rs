@@ -45,7 +45,16 @@ impl Work {
 fn factors(algorithm: Algorithm) -> (f64, f64) {
     match algorithm {
         Algorithm::Direct | Algorithm::Gemm => (1.0, 1.0),
+        Algorithm::WinogradF4 => winograd(4.0),
+        Algorithm::WinogradF6 => winograd(6.0),
     }
+}
+
+/// Of F(m x m, 3 x 3): one product for each of the (m + 2)² values of a transformed tile makes m² outputs, and there is a
+/// transformed weight for each of them. What the transforms themselves add up is left out, and so are tiles cut by the edge.
+fn winograd(m: f64) -> (f64, f64) {
+    let values = (m + 2.0) * (m + 2.0);
+    (values / (9.0 * m * m), values / 9.0)
 }
 
 impl std::iter::Sum for Work {
@@ -135,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn winograd_multiplies_less_and_reads_more() {
+        assert_eq!(factors(Algorithm::Direct), (1.0, 1.0));
+        assert_eq!(factors(Algorithm::WinogradF4), (0.25, 4.0));
+        let (arithmetic, weights) = factors(Algorithm::WinogradF6);
+        assert!((1.0 / arithmetic - 81.0 / 16.0).abs() < 1e-12 && (weights - 64.0 / 9.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn the_better_measurement_counts() {
         let other = Limits { flops: 90e9, bytes: 30e9 };
         assert_eq!(LIMITS.or_better(other), Limits { flops: 100e9, bytes: 30e9 });
@@ -144,7 +161,7 @@ mod tests {
     fn work_is_counted_for_the_batch_and_parameters_once() {
         let spec = parse_file("n.vgg", "N: 3 x 8 x 8 { conv3-16, maxpool; fc-10 }").unwrap();
         let count = |batch: usize| {
-            let compiled = compile(&spec, &CompileOptions { batch, logits: false }).unwrap();
+            let compiled = compile(&spec, &CompileOptions { batch, ..CompileOptions::default() }).unwrap();
             let (graph, plan) = (&compiled.graph, &compiled.plan);
             plan.steps.iter().map(|step| (step.name.clone(), Work::of(graph, plan, step))).collect::<Vec<_>>()
         };
