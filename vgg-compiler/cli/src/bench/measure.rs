@@ -37,6 +37,8 @@ pub struct Options {
     pub threads: Threads,
     /// The vector instructions.
     pub isa: Isa,
+    /// Whether every convolution is summed directly.
+    pub exact: bool,
     /// Whether ONNX Runtime is measured, too, run by run in turns.
     pub against_ort: bool,
 }
@@ -47,10 +49,10 @@ pub struct Options {
 ///
 /// When the weights do not fit, when there is no room for a temporary file, when ONNX Runtime is asked for and is not there.
 pub fn bench(model: &Model, source: &WeightsSource, options: &Options, progress: &Progress) -> Result<Report, Error> {
-    let Options { batch, runs, threads, isa, against_ort } = options;
+    let Options { batch, runs, threads, isa, exact, against_ort } = options;
     // Before anything that takes time: is there an opponent?
     let ort_version = if *against_ort { Some(ort::version()?) } else { None };
-    let mut files = Files::new(model, *batch)?;
+    let mut files = Files::new(model, *batch, *exact)?;
     let compiled = files.compile()?;
     let weights = files.weights(source, progress)?;
     let images = Images::generated(compiled.graph.input_shape(), *batch, SEED);
@@ -135,18 +137,19 @@ impl Samples {
 pub(super) struct Files<'a> {
     model: &'a Model,
     batch: usize,
+    exact: bool,
     staging: Staging,
     exported: bool,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(model: &'a Model, batch: usize) -> Result<Self, Error> {
+    pub(super) fn new(model: &'a Model, batch: usize, exact: bool) -> Result<Self, Error> {
         let staging = Staging::temporary().map_err(|error| Error::writing(&std::env::temp_dir(), &error))?;
-        Ok(Self { model, batch, staging, exported: false })
+        Ok(Self { model, batch, exact, staging, exported: false })
     }
 
     pub(super) fn compile(&self) -> Result<Compiled, Error> {
-        self.model.compile(&CompileOptions { batch: self.batch, ..CompileOptions::default() })
+        self.model.compile(&CompileOptions { batch: self.batch, exact: self.exact, ..CompileOptions::default() })
     }
 
     /// The network as an ONNX file, its weights in a file of their own beside it. Written once.

@@ -73,6 +73,9 @@ pub struct Arguments {
     /// Images of one inference
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// Sum every convolution directly: no transforms, which multiply less and round more
+    #[arg(long)]
+    exact: bool,
     /// Measure this as well, run by run in turns
     #[arg(long, value_name = "WHAT")]
     against: Option<Against>,
@@ -92,18 +95,19 @@ enum Against {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, weights, threads: asked, runs, batch, against, json, serve } = arguments;
+    let Arguments { model, weights, threads: asked, runs, batch, exact, against, json, serve } = arguments;
     let model = Model::open(model)?;
     let source = weights_source(weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     if let Some(input) = serve {
-        return serve::serve(&model, &source, input, &threads, isa, progress);
+        return serve::serve(&model, &source, input, &threads, isa, *exact, progress);
     }
     let options = Options {
         batch: *batch as usize,
         runs: *runs as usize,
         threads,
         isa,
+        exact: *exact,
         against_ort: *against == Some(Against::Ort),
     };
     let report = bench(&model, &source, &options, progress)?;

@@ -141,6 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn winograd_multiplies_less_and_reads_more() {
+        assert_eq!(factors(Algorithm::Direct), (1.0, 1.0));
+        assert_eq!(factors(Algorithm::WinogradF4), (0.25, 4.0));
+        let (arithmetic, weights) = factors(Algorithm::WinogradF6);
+        assert!((1.0 / arithmetic - 81.0 / 16.0).abs() < 1e-12 && (weights - 64.0 / 9.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn the_better_measurement_counts() {
         let other = Limits { flops: 90e9, bytes: 30e9 };
         assert_eq!(LIMITS.or_better(other), Limits { flops: 100e9, bytes: 30e9 });

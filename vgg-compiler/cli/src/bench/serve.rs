@@ -25,11 +25,12 @@ pub(super) fn serve(
     input: &Path,
     threads: &Threads,
     isa: Isa,
+    exact: bool,
     progress: &Progress,
 ) -> Result<(), Error> {
     let shape = model.compile(&vgg_compiler::CompileOptions::default())?.graph.input_shape();
     let images = Images::read(input, shape)?;
-    let mut files = Files::new(model, images.count)?;
+    let mut files = Files::new(model, images.count, exact)?;
     let compiled = files.compile()?;
     let weights = files.weights(source, progress)?;
     let mut subject = Subject::load(compiled, &weights, images, threads, isa)?;

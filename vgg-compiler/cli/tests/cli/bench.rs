@@ -106,6 +106,22 @@ fn the_table_has_the_steps_and_the_totals() {
 }
 
 #[test]
+fn exact_means_direct_sums() {
+    let place = Place::new();
+    place.write("wide.vgg", "Wide: 3 x 32 x 32 { conv3-64, conv3-64 }");
+    let second = |arguments: &[&str]| {
+        let all = [&["bench", "wide.vgg", "--runs", "1", "--threads", "1", "--json"], arguments].concat();
+        place.json(&all)["layers"].as_array().unwrap().iter().find(|step| step["name"] == "conv1_2").unwrap().clone()
+    };
+    let (chosen, exact) = (second(&[]), second(&["--exact"]));
+    assert_eq!(exact["algorithm"], "direct");
+    assert!(chosen["algorithm"].as_str().unwrap().starts_with("winograd"), "{chosen}");
+    // The work is that of the layer's definition; what the limits allow is the algorithm's.
+    assert_eq!(chosen["flops"], exact["flops"]);
+    assert!(number(&chosen["bytes"]) > number(&exact["bytes"]));
+}
+
+#[test]
 fn weights_of_a_file_are_loaded_from_there() {
     let place = Place::new();
     place.ok(&["export", "tiny.vgg", "--external", "-o", "tiny.onnx"]);
