@@ -1,14 +1,14 @@
 //! The networks on which every way to run a network is compared: one list, used by every backend.
 //!
-//! A case is a declaration, the seeds of its weights and of its images, and nothing else. [`variants`] are the nine built-in ones at
+//! A case is a declaration or a graph, the seeds of its weights and of its images, and nothing else. [`variants`] are the nine built-in ones at
 //! full size; [`options`], [`channels`], [`sizes`] and [`random`] are small networks that reach every option of the language and every
-//! edge of a block or tile.
+//! edge of a block or tile; [`crate::graphs`] has the operators that the language has no words for.
 
-use vgg_compiler::ir::Op;
+use vgg_compiler::ir::{Graph, Op};
 use vgg_compiler::spec::ModelSpec;
 use vgg_compiler::spec::parse::parse_file;
 use vgg_compiler::spec::variants::{VARIANTS, Variant};
-use vgg_compiler::{CompileOptions, Compiled, compile};
+use vgg_compiler::{CompileOptions, Compiled, compile, compile_graph};
 
 use crate::random::Random;
 
@@ -25,13 +25,15 @@ pub struct Case {
     pub images_seed: u64,
 }
 
-/// Where a declaration comes from.
+/// Where a network comes from.
 #[derive(Clone, Debug)]
 pub enum Network {
     /// A built-in variant.
     Variant(&'static Variant),
     /// The text of a declaration.
     Text(String),
+    /// A graph, for what no declaration says.
+    Graph(Box<Graph>),
 }
 
 impl Case {
@@ -45,24 +47,29 @@ impl Case {
         Self { name: variant.name.to_owned(), network: Network::Variant(variant), weights_seed: 1, images_seed: 2 }
     }
 
-    /// The declaration.
-    ///
-    /// # Panics
-    /// When the text is no valid declaration: a mistake in the list of cases.
-    pub fn spec(&self) -> ModelSpec {
-        match &self.network {
-            Network::Variant(variant) => variant.spec().unwrap_or_else(|errors| panic!("{}: {errors}", self.name)),
-            Network::Text(text) => parse_file(&self.name, text).unwrap_or_else(|errors| panic!("{errors}\n{text}")),
-        }
+    /// The case of a graph.
+    pub fn of_graph(name: impl Into<String>, graph: Graph) -> Self {
+        Self { name: name.into(), network: Network::Graph(Box::new(graph)), weights_seed: 1, images_seed: 2 }
     }
 
     /// The network for `batch` images at a time.
     ///
     /// # Panics
-    /// When it cannot be compiled.
+    /// When it cannot be compiled: a mistake in the list of cases.
     pub fn compile(&self, batch: usize) -> Compiled {
-        compile(&self.spec(), &CompileOptions { batch, ..CompileOptions::default() })
-            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        let options = CompileOptions { batch, ..CompileOptions::default() };
+        let compiled = match &self.network {
+            Network::Variant(variant) => {
+                let spec = variant.spec().unwrap_or_else(|errors| panic!("{}: {errors}", self.name));
+                compile(&spec, &options)
+            }
+            Network::Text(text) => {
+                let spec = parse_file(&self.name, text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+                compile(&spec, &options)
+            }
+            Network::Graph(graph) => compile_graph((**graph).clone(), &options),
+        };
+        compiled.unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
     /// `count` images for `compiled`, in NCHW order, one after the other.

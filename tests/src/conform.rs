@@ -287,7 +287,7 @@ impl Check<'_> {
     /// The tolerance of one layer: that of probabilities follows from their logits.
     fn tolerance(&self, layer: &str, expected: &Run, tolerance: Tolerance) -> Tolerance {
         let graph = &self.prepared.graph;
-        let softmax = graph.nodes.iter().find(|node| node.name == layer && node.op == Op::Softmax);
+        let softmax = graph.nodes.iter().find(|node| node.name == layer && is_softmax(&node.op));
         match softmax {
             Some(node) if !tolerance.bit_identical => {
                 let logits = expected.layer(&graph.values[node.inputs[0].0].name);
@@ -303,7 +303,7 @@ impl Check<'_> {
     fn same_classes(&mut self, by: &str, actual: &Run, expected: &Run) {
         let graph = &self.prepared.graph;
         let Shape::Flat { features } = graph.output_shape() else { return };
-        let softmax = graph.nodes.iter().find(|node| node.op == Op::Softmax);
+        let softmax = graph.nodes.iter().find(|node| is_softmax(&node.op));
         let logits = softmax.map(|softmax| graph.values[softmax.inputs[0].0].name.as_str());
         let both = logits.and_then(|logits| Some((&actual.layer(logits)?.values, &expected.layer(logits)?.values)));
         let (actual, expected) = both.unwrap_or((&actual.output, &expected.output));
@@ -319,6 +319,11 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether the scores before the operator tell more than what it makes of them.
+fn is_softmax(op: &Op) -> bool {
+    matches!(op, Op::Softmax | Op::LogSoftmax)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
+use crate::cases::Case;
+use crate::graphs;
 use vgg_compiler::Compiled;
 use vgg_compiler::rust::{Network, PackageOptions, RuntimeSource, package};
 
@@ -51,8 +53,8 @@ pub fn assert_all(results: impl IntoIterator<Item = Result<(), String>>) {
     assert!(errors.is_empty(), "{} golden files differ\n\n{}", errors.len(), errors.join("\n\n"));
 }
 
-/// The networks whose generated code is kept, and compiled, as golden files: their directory and their declaration.
-pub const GENERATED: [(&str, &str); 2] = [
+/// The declared networks of [`generated`]: their directory and their declaration.
+const DECLARED: [(&str, &str); 2] = [
     (
         "tiny",
         "/// A network with every step that the big ones have.\nTiny: 3 x 12 x 13 { conv3-8, conv3-16, lrn, maxpool(3, ceil); \
@@ -63,6 +65,12 @@ pub const GENERATED: [(&str, &str); 2] = [
         "Normalised: 2 x 9 x 10 { conv5-6(stride 2x1), bn(eps 1e-3), conv3-9(linear), bn; avgpool(3, pad 1, ceil), conv3x1-5 }",
     ),
 ];
+
+/// The networks whose generated code is kept, and compiled, as golden files, named after their directory.
+pub fn generated() -> Vec<Case> {
+    let declared = DECLARED.iter().map(|(name, text)| Case::of_text(*name, *text));
+    declared.chain([graphs::every_operator()]).collect()
+}
 
 /// The files `model.rs` and `names.rs` of the crate of a network.
 ///

@@ -1,6 +1,7 @@
 //! Support of the conformance tests.
 //!
 //! - [`cases`]: the networks on which everything is compared, and [`random`], which some of them are made of;
+//! - [`graphs`]: networks of operators that the language of declarations has no words for;
 //! - [`backends`]: every way to run one; [`conform`]: what must hold between their results;
 //! - [`published`]: the nine networks written down a second time, as an oracle of their declarations;
 //! - [`onnx`]: changes to an ONNX file that make every intermediate activation visible;
@@ -21,6 +22,7 @@ pub mod compare;
 pub mod conform;
 pub mod generated;
 pub mod golden;
+pub mod graphs;
 pub mod onnx;
 pub mod published;
 pub mod python;

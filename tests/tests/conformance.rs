@@ -8,6 +8,7 @@ use vgg_compiler::spec::variants::variant;
 use vgg_runtime::Isa;
 use vgg_tests::cases::{self, Case};
 use vgg_tests::conform::{Report, Scope, conform};
+use vgg_tests::graphs;
 
 /// The large networks run one after the other: each takes some gigabytes.
 static LARGE: Mutex<()> = Mutex::new(());
@@ -61,6 +62,11 @@ fn every_option() {
 }
 
 #[test]
+fn pools_and_softmax_of_graphs() {
+    all("pools and softmax", &graphs::pools(), Scope::SMALL).assert_conforms(20, 4_000);
+}
+
+#[test]
 fn numbers_of_channels() {
     all("numbers of channels", &cases::channels(), Scope::SMALL).assert_conforms(24, 5_000);
 }
@@ -77,8 +83,15 @@ fn random_networks() {
 
 #[test]
 fn names_of_cases_are_unique() {
-    let lists =
-        [cases::variants(), cases::options(), cases::even_lrn(), cases::channels(), cases::sizes(), cases::random()];
+    let lists = [
+        cases::variants(),
+        cases::options(),
+        cases::even_lrn(),
+        cases::channels(),
+        cases::sizes(),
+        cases::random(),
+        graphs::pools(),
+    ];
     let mut names: Vec<String> = lists.into_iter().flatten().map(|case| case.name).collect();
     let count = names.len();
     names.sort();

@@ -4,19 +4,19 @@ use vgg_cli::reference::evaluate;
 use vgg_cli::session::Session;
 use vgg_compiler::weights::{WeightsSource, canonical};
 use vgg_runtime::{Isa, Threads};
-use vgg_tests::cases::Case;
 use vgg_tests::compare::{Tolerance, assert_close};
-use vgg_tests::golden::GENERATED;
+use vgg_tests::golden::generated;
 
 #[path = "../golden/normalised/mod.rs"]
 mod normalised;
+#[path = "../golden/operators/mod.rs"]
+mod operators;
 #[path = "../golden/tiny/mod.rs"]
 mod tiny;
 
 macro_rules! as_the_session {
     ($name:literal, $model:ty) => {{
-        let (_, text) = GENERATED.iter().find(|(name, _)| *name == $name).expect("a generated network");
-        let case = Case::of_text($name, *text);
+        let case = generated().into_iter().find(|case| case.name == $name).expect("a generated network");
         let compiled = case.compile(1);
         let weights = WeightsSource::Seeded(5).load(&compiled.graph).expect("weights");
         let mut file = Vec::new();
@@ -52,4 +52,9 @@ fn a_network_of_convolutions_pools_and_a_head() {
 #[test]
 fn a_network_with_batch_norm_that_gives_images() {
     as_the_session!("normalised", normalised::names::Normalised);
+}
+
+#[test]
+fn a_network_of_the_operators_that_no_declaration_has() {
+    as_the_session!("operators", operators::names::Net);
 }

@@ -2,7 +2,7 @@
 
 use vgg_compiler::Compiled;
 use vgg_tests::cases::{Case, options, variants};
-use vgg_tests::golden::{GENERATED, assert_all, check, generated_modules, path};
+use vgg_tests::golden::{assert_all, check, generated, generated_modules, path};
 
 /// Small networks beside the variants: what the planner does with options.
 const CUSTOM: [&str; 6] = [
@@ -37,9 +37,8 @@ fn graphs_and_plans_of_custom_networks() {
 
 #[test]
 fn generated_code() {
-    assert_all(GENERATED.iter().flat_map(|(name, text)| {
-        let compiled = Case::of_text(*name, *text).compile(1);
-        generated_modules(&compiled).map(|(file, text)| check(&format!("{name}/{file}"), &text))
+    assert_all(generated().iter().flat_map(|case| {
+        generated_modules(&case.compile(1)).map(|(file, text)| check(&format!("{}/{file}", case.name), &text))
     }));
 }
 
@@ -50,7 +49,7 @@ fn no_golden_file_is_left_over() {
     expected.extend(CUSTOM.map(|name| name.replace(", ", "_").replace(' ', "_")));
     let mut expected: Vec<String> =
         expected.iter().flat_map(|stem| ["declared", "graph", "plan"].map(|kind| format!("{stem}.{kind}"))).collect();
-    expected.extend(GENERATED.map(|(name, _)| name.to_owned()));
+    expected.extend(generated().into_iter().map(|case| case.name));
     expected.sort();
     let entries = std::fs::read_dir(path("")).expect("the golden files");
     let mut found: Vec<String> =

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 
-use crate::ir::{self, ShapeError, TypedGraph, VerifyError};
+use crate::ir::{self, Graph, ShapeError, TypedGraph, VerifyError};
 use crate::lower::lower;
 use crate::onnx::{self, ExportError, ExportOptions};
 use crate::passes;
@@ -94,7 +94,15 @@ fn messages(diagnostics: &Diagnostics) -> String {
 /// batch of 0 or one that is too large to address.
 pub fn compile(spec: &ModelSpec, options: &CompileOptions) -> Result<Compiled, CompileError> {
     check(spec).into_result(()).map_err(CompileError::Spec)?;
-    let mut graph = lower(spec)?;
+    compile_graph(lower(spec)?, options)
+}
+
+/// The same for a network that is a graph already.
+///
+/// # Errors
+///
+/// As [`compile`]; [`CompileError::Verify`] names every layer that breaks an invariant.
+pub fn compile_graph(mut graph: Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
     if options.logits {
         passes::stop_at_logits(&mut graph);
     }

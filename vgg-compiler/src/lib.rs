@@ -32,5 +32,5 @@ pub mod spec;
 mod suggest;
 pub mod weights;
 
-pub use compile::{CompileError, CompileOptions, Compiled, compile, expand, module_source};
+pub use compile::{CompileError, CompileOptions, Compiled, compile, compile_graph, expand, module_source};
 pub use lower::lower;

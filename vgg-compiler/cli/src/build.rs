@@ -237,7 +237,8 @@ struct Recorded {
 
 fn record(graph: &TypedGraph, weights: &Weights, input: &Images, progress: &Progress) -> Recorded {
     let stage = progress.stage("computing the expected output", graph.nodes.len() as u64, Unit::Items);
-    let softmax = graph.nodes.iter().find(|node| node.output == graph.output && node.op == Op::Softmax);
+    let softmax =
+        graph.nodes.iter().find(|node| node.output == graph.output && matches!(node.op, Op::Softmax | Op::LogSoftmax));
     let mut largest_score = None;
     let mut done = 0;
     let output = reference::evaluate(graph, weights, input.count, &input.values, &mut |node, values: &[f64]| {

@@ -55,7 +55,11 @@ fn apply<T: Real>(op: &Op, x: &[T], shape: Shape, batch: usize, params: &[Vec<T>
         }
         Op::Relu => reference::relu(x),
         Op::MaxPool(pool) => reference::max_pool(x, nchw(), window(pool)),
-        Op::AveragePool(pool) => reference::average_pool(x, nchw(), window(pool), false),
+        Op::AveragePool { pool, count_include_pad } => {
+            reference::average_pool(x, nchw(), window(pool), *count_include_pad)
+        }
+        Op::GlobalMaxPool => reference::max_pool(x, nchw(), whole(nchw())),
+        Op::GlobalAveragePool => reference::average_pool(x, nchw(), whole(nchw()), false),
         Op::Lrn(lrn) => {
             let [alpha, beta, bias] = [lrn.alpha, lrn.beta, lrn.bias].map(f64::from);
             reference::lrn(x, nchw(), reference::Lrn { size: lrn.size, alpha, beta, bias })
@@ -68,11 +72,17 @@ fn apply<T: Real>(op: &Op, x: &[T], shape: Shape, batch: usize, params: &[Vec<T>
         Op::Flatten => reference::flatten(x, nchw()),
         Op::Gemm { .. } => reference::gemm(x, &params[0], &params[1]),
         Op::Softmax => reference::softmax(x, shape.len()),
+        Op::LogSoftmax => reference::log_softmax(x, shape.len()),
     }
 }
 
 fn numbers<T: Real>(bytes: &[u8]) -> Vec<T> {
     bytes.as_chunks::<4>().0.iter().map(|&bytes| T::from_f64(f64::from(f32::from_le_bytes(bytes)))).collect()
+}
+
+/// The window of a pool over a whole image.
+fn whole(shape: Nchw) -> PoolWindow {
+    PoolWindow { kernel: [shape.height, shape.width], strides: [1, 1], pads: [0; 4], ceil_mode: false }
 }
 
 fn window(pool: &Pool) -> PoolWindow {

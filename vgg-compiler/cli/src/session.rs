@@ -229,9 +229,9 @@ fn call<S: Simd>(
             let (input, output, window) = (blocked(input), blocked(output), window(pool));
             ops::max_pool(simd, threads, rt::MaxPoolDims { input, output, window, batch }, read, write);
         }
-        (StepKind::AveragePool { input, output, pool }, _) => {
+        (&StepKind::AveragePool { ref input, ref output, ref pool, count_include_pad }, _) => {
             let (input, output, window) = (blocked(input), blocked(output), window(pool));
-            let dims = rt::AveragePoolDims { input, output, window, count_include_pad: false, batch };
+            let dims = rt::AveragePoolDims { input, output, window, count_include_pad, batch };
             ops::average_pool(simd, threads, dims, read, write);
         }
         (StepKind::Lrn { .. }, _) => ops::lrn(simd, threads, lrn_dims(kind, batch), read, write, scratch),
@@ -250,6 +250,9 @@ fn call<S: Simd>(
         }
         (StepKind::Softmax { features }, _) => {
             ops::softmax(simd, threads, rt::SoftmaxDims { features: *features, batch }, read, write);
+        }
+        (StepKind::LogSoftmax { features }, _) => {
+            ops::log_softmax(simd, threads, rt::SoftmaxDims { features: *features, batch }, read, write);
         }
         (StepKind::Conv(_) | StepKind::Gemm { .. }, _) => unreachable!("`Session::new` packs the weights of this step"),
     }

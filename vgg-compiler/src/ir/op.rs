@@ -11,8 +11,17 @@ pub enum Op {
     Relu,
     /// <https://onnx.ai/onnx/operators/onnx__MaxPool.html>.
     MaxPool(Pool),
-    /// <https://onnx.ai/onnx/operators/onnx__AveragePool.html> with `count_include_pad = 0`.
-    AveragePool(Pool),
+    /// <https://onnx.ai/onnx/operators/onnx__AveragePool.html>.
+    AveragePool {
+        /// The window.
+        pool: Pool,
+        /// Whether the zeros of `pads` count in the divisor. What `ceil_mode` adds beyond them never counts.
+        count_include_pad: bool,
+    },
+    /// The largest pixel of each channel: <https://onnx.ai/onnx/operators/onnx__GlobalMaxPool.html>.
+    GlobalMaxPool,
+    /// The mean of each channel: <https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html>.
+    GlobalAveragePool,
     /// <https://onnx.ai/onnx/operators/onnx__LRN.html>.
     Lrn(Lrn),
     /// <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html> with stored statistics.
@@ -35,6 +44,8 @@ pub enum Op {
     },
     /// <https://onnx.ai/onnx/operators/onnx__Softmax.html> over the features.
     Softmax,
+    /// The logarithm of softmax: <https://onnx.ai/onnx/operators/onnx__LogSoftmax.html> over the features.
+    LogSoftmax,
 }
 
 /// Attributes of a convolution.
@@ -57,7 +68,7 @@ pub struct Pool {
     pub kernel_shape: [usize; 2],
     /// Vertical and horizontal distance between windows.
     pub strides: [usize; 2],
-    /// Rows and columns that belong to no pixel and never take part: top, left, bottom, right.
+    /// Rows and columns that belong to no pixel: top, left, bottom, right. They never take part in a maximum or a sum.
     pub pads: [usize; 4],
     /// Whether the number of windows is rounded up.
     pub ceil_mode: bool,
@@ -84,13 +95,16 @@ impl Op {
             Op::Conv(_) => "Conv",
             Op::Relu => "Relu",
             Op::MaxPool(_) => "MaxPool",
-            Op::AveragePool(_) => "AveragePool",
+            Op::AveragePool { .. } => "AveragePool",
+            Op::GlobalMaxPool => "GlobalMaxPool",
+            Op::GlobalAveragePool => "GlobalAveragePool",
             Op::Lrn(_) => "LRN",
             Op::BatchNormalization { .. } => "BatchNormalization",
             Op::Dropout { .. } => "Dropout",
             Op::Flatten => "Flatten",
             Op::Gemm { .. } => "Gemm",
             Op::Softmax => "Softmax",
+            Op::LogSoftmax => "LogSoftmax",
         }
     }
 

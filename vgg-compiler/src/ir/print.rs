@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::graph::{Graph, ParamSource};
-use super::op::Op;
+use super::op::{Op, Pool};
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,17 +39,26 @@ fn write_attributes(out: &mut String, op: &Op) -> fmt::Result {
         Op::Conv(conv) => {
             write!(out, " kernel_shape={:?} strides={:?} pads={:?}", conv.kernel_shape, conv.strides, conv.pads)
         }
-        Op::MaxPool(pool) | Op::AveragePool(pool) => write!(
-            out,
-            " kernel_shape={:?} strides={:?} pads={:?} ceil_mode={}",
-            pool.kernel_shape,
-            pool.strides,
-            pool.pads,
-            u8::from(pool.ceil_mode)
-        ),
+        Op::MaxPool(pool) => write_window(out, pool),
+        Op::AveragePool { pool, count_include_pad } => {
+            write_window(out, pool)?;
+            if *count_include_pad { write!(out, " count_include_pad=1") } else { Ok(()) }
+        }
         Op::Lrn(lrn) => write!(out, " size={} alpha={} beta={} bias={}", lrn.size, lrn.alpha, lrn.beta, lrn.bias),
         Op::BatchNormalization { epsilon } => write!(out, " epsilon={epsilon}"),
         Op::Dropout { ratio } => write!(out, " ratio={ratio}"),
-        Op::Relu | Op::Flatten | Op::Gemm { .. } | Op::Softmax => Ok(()),
+        Op::Relu
+        | Op::GlobalMaxPool
+        | Op::GlobalAveragePool
+        | Op::Flatten
+        | Op::Gemm { .. }
+        | Op::Softmax
+        | Op::LogSoftmax => Ok(()),
     }
+}
+
+fn write_window(out: &mut String, pool: &Pool) -> fmt::Result {
+    let Pool { kernel_shape, strides, pads, ceil_mode } = pool;
+    let ceil_mode = u8::from(*ceil_mode);
+    write!(out, " kernel_shape={kernel_shape:?} strides={strides:?} pads={pads:?} ceil_mode={ceil_mode}")
 }

@@ -86,6 +86,25 @@ pub enum ShapeError {
         /// Which attribute.
         what: &'static str,
     },
+    /// A pool with windows that hold nothing but padding.
+    #[error("the padding {pads:?} (top, left, bottom, right) of {op} is not smaller than its {}x{} window", kernel[0], kernel[1])]
+    Padding {
+        /// ONNX name of the operator.
+        op: &'static str,
+        /// Extent of the window.
+        kernel: [usize; 2],
+        /// Top, left, bottom, right.
+        pads: [usize; 4],
+    },
+    /// Windows that no form of ONNX counts in one way.
+    #[error(
+        "{op} with ceil_mode and count_include_pad has a window behind the image on one axis and one that hangs over the padding on \
+         the other, which operator sets count in different ways; write it with ceil_mode = 0"
+    )]
+    PaddedCounts {
+        /// ONNX name of the operator.
+        op: &'static str,
+    },
     /// The tensor has more elements than can be addressed.
     #[error("the output of {op} is too large to address")]
     Overflow {
@@ -112,7 +131,24 @@ pub fn infer(op: &Op, input: Shape) -> Result<Shape, ShapeError> {
     let name = op.op_type();
     let out = match op {
         Op::Conv(conv) => convolution(conv, image(name, input)?)?,
-        Op::MaxPool(pool) | Op::AveragePool(pool) => pooling(name, pool, image(name, input)?)?,
+        Op::MaxPool(pool) => {
+            pads_within(name, pool)?;
+            pooling(name, pool, image(name, input)?)?
+        }
+        Op::AveragePool { pool, count_include_pad } => {
+            pads_within(name, pool)?;
+            let [channels, height, width] = image(name, input)?;
+            let output = pooling(name, pool, [channels, height, width])?;
+            if *count_include_pad {
+                padded_counts(name, pool, [height, width])?;
+            }
+            output
+        }
+        Op::GlobalMaxPool | Op::GlobalAveragePool => {
+            let [channels, ..] = image(name, input)?;
+            Shape::Image { channels, height: 1, width: 1 }
+        }
+        Op::Lrn(lrn) if lrn.size == 0 => return Err(ShapeError::Zero { op: name, what: "a size" }),
         Op::Lrn(_) | Op::BatchNormalization { .. } => {
             image(name, input)?;
             input
@@ -124,7 +160,7 @@ pub fn infer(op: &Op, input: Shape) -> Result<Shape, ShapeError> {
             flat(name, input)?;
             Shape::Flat { features: *out_features }
         }
-        Op::Softmax => {
+        Op::Softmax | Op::LogSoftmax => {
             flat(name, input)?;
             input
         }
@@ -199,6 +235,32 @@ fn pooling(op: &'static str, pool: &Pool, [channels, height, width]: [usize; 3])
     }
 }
 
+/// Refuses pools with windows that hold no pixel.
+fn pads_within(op: &'static str, pool: &Pool) -> Result<(), ShapeError> {
+    let Pool { kernel_shape: kernel, pads, .. } = *pool;
+    if kernel.contains(&0) || (0..4).all(|side| pads[side] < kernel[side % 2]) {
+        return Ok(()); // an extent of zero has an error of its own
+    }
+    Err(ShapeError::Padding { op, kernel, pads })
+}
+
+/// Refuses the average pools whose divisors cannot be written so that every operator set counts alike: where `ceil_mode` gives a window
+/// that is dropped on one axis, the file has floor mode, which has no windows that hang over the padding on the other.
+fn padded_counts(op: &'static str, pool: &Pool, extents: [usize; 2]) -> Result<(), ShapeError> {
+    let axis = |axis: usize| {
+        let [kernel, stride] = [pool.kernel_shape[axis], pool.strides[axis]];
+        let padded = extents[axis] + pool.pads[axis] + pool.pads[axis + 2];
+        let last = (padded - kernel).div_ceil(stride) * stride;
+        let dropped = last >= extents[axis] + pool.pads[axis];
+        (dropped, !dropped && last + kernel > padded)
+    };
+    let (rows, columns) = (axis(0), axis(1));
+    if pool.ceil_mode && (rows.0 && columns.1 || columns.0 && rows.1) {
+        return Err(ShapeError::PaddedCounts { op });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +301,37 @@ mod tests {
         let conv = Op::Conv(Conv { out_channels: 8, kernel_shape: [3, 3], strides: [1, 1], pads: [1; 4] });
         let error = infer(&conv, Shape::Flat { features: 10 }).unwrap_err();
         assert_eq!(error.to_string(), "Conv takes feature maps (C, H, W), but a tensor of shape 10 arrives");
+    }
+
+    #[test]
+    fn global_pools_leave_one_pixel_a_channel() {
+        for op in [Op::GlobalMaxPool, Op::GlobalAveragePool] {
+            let image = Shape::Image { channels: 5, height: 7, width: 3 };
+            assert_eq!(infer(&op, image), Ok(Shape::Image { channels: 5, height: 1, width: 1 }));
+            assert!(infer(&op, Shape::Flat { features: 5 }).is_err());
+        }
+    }
+
+    #[test]
+    fn padding_of_a_whole_window_is_named() {
+        let pool = Pool { kernel_shape: [3, 2], strides: [2, 2], pads: [0, 2, 0, 0], ceil_mode: false };
+        let error = infer(&Op::MaxPool(pool), Shape::Image { channels: 1, height: 8, width: 9 }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the padding [0, 2, 0, 0] (top, left, bottom, right) of MaxPool is not smaller than its 3x2 window"
+        );
+    }
+
+    #[test]
+    fn an_average_that_operator_sets_count_differently_is_refused() {
+        // Rows: the last window would start behind the image. Columns: the last window hangs over the padding.
+        let pool = Pool { kernel_shape: [2, 3], strides: [2, 2], pads: [1, 0, 1, 0], ceil_mode: true };
+        let infer = |count_include_pad, width| {
+            let op = Op::AveragePool { pool, count_include_pad };
+            infer(&op, Shape::Image { channels: 1, height: 5, width })
+        };
+        assert_eq!(infer(true, 8), Err(ShapeError::PaddedCounts { op: "AveragePool" }));
+        assert!(infer(false, 8).is_ok() && infer(true, 7).is_ok());
     }
 
     #[test]

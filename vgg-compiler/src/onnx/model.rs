@@ -192,15 +192,18 @@ fn attributes(op: &Op, input: Shape, output: Shape) -> Vec<AttributeProto> {
             list("strides", &conv.strides),
         ],
         Op::MaxPool(pool) => window(*pool, input, output),
-        Op::AveragePool(pool) => [window(*pool, input, output), vec![int("count_include_pad", 0)]].concat(),
+        Op::AveragePool { pool, count_include_pad } => {
+            let counted = int("count_include_pad", usize::from(*count_include_pad));
+            [window(*pool, input, output), vec![counted]].concat()
+        }
         Op::Lrn(lrn) => {
             vec![float("alpha", lrn.alpha), float("beta", lrn.beta), float("bias", lrn.bias), int("size", lrn.size)]
         }
         Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
         Op::Flatten => vec![int("axis", 1)],
         Op::Gemm { .. } => vec![float("alpha", 1.0), float("beta", 1.0), int("transA", 0), int("transB", 1)],
-        Op::Softmax => vec![int("axis", 1)],
-        Op::Relu | Op::Dropout { .. } => Vec::new(),
+        Op::Softmax | Op::LogSoftmax => vec![int("axis", 1)],
+        Op::Relu | Op::GlobalMaxPool | Op::GlobalAveragePool | Op::Dropout { .. } => Vec::new(),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::ir::{Graph, Op};
 
-/// Removes a final `Softmax`, so that the network ends in logits.
+/// Removes a final `Softmax` or `LogSoftmax`, so that the network ends in logits.
 pub fn stop_at_logits(graph: &mut Graph) {
     let Some(index) = graph.producer(graph.output) else { return };
-    if graph.nodes[index].op == Op::Softmax {
+    if matches!(graph.nodes[index].op, Op::Softmax | Op::LogSoftmax) {
         graph.output = graph.nodes.remove(index).inputs[0];
         graph.compact();
     }
@@ -19,9 +19,11 @@ mod tests {
     #[test]
     fn only_a_final_softmax_goes() {
         let build = || Builder::new(image(2, 1, 1)).op("flatten", Op::Flatten).op("fc1", Op::Gemm { out_features: 3 });
-        let mut with = build().op("prob", Op::Softmax).finish();
-        stop_at_logits(&mut with);
-        assert_eq!(with, build().finish());
+        for op in [Op::Softmax, Op::LogSoftmax] {
+            let mut with = build().op("prob", op).finish();
+            stop_at_logits(&mut with);
+            assert_eq!(with, build().finish());
+        }
         let mut without = build().finish();
         stop_at_logits(&mut without);
         assert_eq!(without, build().finish());

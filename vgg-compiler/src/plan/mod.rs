@@ -18,7 +18,7 @@ pub use step::{Algorithm, BLOCK, Blocked, Buffer, ConvStep, ExecutionPlan, Layou
 
 use std::collections::BTreeMap;
 
-use crate::ir::{Op, TypedGraph, ValueId};
+use crate::ir::{Op, Pool, TypedGraph, ValueId};
 use fuse::Fused;
 
 /// What may differ between two plans of one network.
@@ -179,7 +179,13 @@ impl Placement<'_> {
                 algorithm: select_algorithm::select_algorithm(&conv, source, self.exact),
             }),
             Op::MaxPool(pool) => StepKind::MaxPool { input: source, output: target, pool },
-            Op::AveragePool(pool) => StepKind::AveragePool { input: source, output: target, pool },
+            Op::AveragePool { pool, count_include_pad } => {
+                StepKind::AveragePool { input: source, output: target, pool, count_include_pad }
+            }
+            Op::GlobalMaxPool => StepKind::MaxPool { input: source, output: target, pool: whole(source) },
+            Op::GlobalAveragePool => {
+                StepKind::AveragePool { input: source, output: target, pool: whole(source), count_include_pad: false }
+            }
             Op::Lrn(lrn) => StepKind::Lrn { input: source, output: target, lrn },
             Op::Relu if flat => StepKind::FlatRelu { features: source.channels },
             Op::Relu => StepKind::Relu { input: source, output: target },
@@ -191,6 +197,7 @@ impl Placement<'_> {
                 params: [group.node.params[0], group.node.params[1]],
             },
             Op::Softmax => StepKind::Softmax { features: source.channels },
+            Op::LogSoftmax => StepKind::LogSoftmax { features: source.channels },
             // `fuse_epilogue` has refused these.
             Op::BatchNormalization { .. } | Op::Dropout { .. } => return,
         };
@@ -216,6 +223,11 @@ impl Placement<'_> {
         }
         self
     }
+}
+
+/// The window of a pool over a whole image.
+fn whole(image: Blocked) -> Pool {
+    Pool { kernel_shape: [image.height, image.width], strides: [1, 1], pads: [0; 4], ceil_mode: false }
 }
 
 #[cfg(test)]

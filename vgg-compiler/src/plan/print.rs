@@ -43,7 +43,10 @@ impl fmt::Display for StepKind {
                 conv.pool.iter().try_for_each(|pool| write_pool(f, " + maxpool", pool))
             }
             StepKind::MaxPool { pool, .. } => write_pool(f, "maxpool", pool),
-            StepKind::AveragePool { pool, .. } => write_pool(f, "avgpool", pool),
+            StepKind::AveragePool { pool, count_include_pad, .. } => {
+                write_pool(f, "avgpool", pool)?;
+                f.write_str(if *count_include_pad { ", padding counted" } else { "" })
+            }
             StepKind::Lrn { lrn, .. } => {
                 write!(f, "lrn size {}, alpha {}, beta {}, bias {}", lrn.size, lrn.alpha, lrn.beta, lrn.bias)
             }
@@ -53,6 +56,7 @@ impl fmt::Display for StepKind {
                 write!(f, "gemm {in_features} to {out_features}{}", if *relu { " + relu" } else { "" })
             }
             StepKind::Softmax { .. } => f.write_str("softmax"),
+            StepKind::LogSoftmax { .. } => f.write_str("log softmax"),
         }
     }
 }

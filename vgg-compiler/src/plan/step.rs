@@ -83,7 +83,7 @@ pub enum StepKind {
         /// The window.
         pool: Pool,
     },
-    /// Average pooling over the elements inside the image.
+    /// Average pooling.
     AveragePool {
         /// What is read.
         input: Blocked,
@@ -91,6 +91,8 @@ pub enum StepKind {
         output: Blocked,
         /// The window.
         pool: Pool,
+        /// Whether the zeros of the padding count in the divisor.
+        count_include_pad: bool,
     },
     /// Local response normalisation across channels.
     Lrn {
@@ -131,6 +133,11 @@ pub enum StepKind {
     },
     /// Softmax over the features.
     Softmax {
+        /// Their number.
+        features: usize,
+    },
+    /// The logarithm of softmax over the features.
+    LogSoftmax {
         /// Their number.
         features: usize,
     },

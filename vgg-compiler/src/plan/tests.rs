@@ -13,7 +13,13 @@ fn sample(batch: usize) -> ExecutionPlan {
         .op("conv2", conv3(20))
         .op("relu2", Op::Relu)
         .op("pool2", max_pool(2, 2, true))
-        .op("pool3", Op::AveragePool(Pool { kernel_shape: [2, 2], strides: [1, 1], pads: [0; 4], ceil_mode: false }))
+        .op(
+            "pool3",
+            Op::AveragePool {
+                pool: Pool { kernel_shape: [2, 2], strides: [1, 1], pads: [0; 4], ceil_mode: false },
+                count_include_pad: false,
+            },
+        )
         .op("flatten", Op::Flatten)
         .op("fc1", Op::Gemm { out_features: 5 })
         .op("relu3", Op::Relu)

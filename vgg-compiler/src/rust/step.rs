@@ -25,6 +25,7 @@ pub(super) fn layer_type(index: usize, kind: &StepKind) -> Ident {
         StepKind::Gemm { .. } => "Gemm",
         StepKind::FlatRelu { .. } => "FlatRelu",
         StepKind::Softmax { .. } => "Softmax",
+        StepKind::LogSoftmax { .. } => "LogSoftmax",
     };
     format_ident!("{stem}{index}")
 }
@@ -97,11 +98,17 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
             let (input, output, window) = (blocked(input), blocked(output), window(pool));
             ("MaxPoolDims", quote!(input: #input, output: #output, window: #window, batch: #batch))
         }
-        StepKind::AveragePool { input, output, pool } => {
+        StepKind::AveragePool { input, output, pool, count_include_pad } => {
             let (input, output, window) = (blocked(input), blocked(output), window(pool));
             (
                 "AveragePoolDims",
-                quote!(input: #input, output: #output, window: #window, count_include_pad: false, batch: #batch),
+                quote!(
+                    input: #input,
+                    output: #output,
+                    window: #window,
+                    count_include_pad: #count_include_pad,
+                    batch: #batch
+                ),
             )
         }
         StepKind::Lrn { input, output, lrn } => {
@@ -133,7 +140,9 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
             ("GemmDims", quote!(in_features: #in_features, out_features: #out_features, relu: #relu, batch: #batch))
         }
         StepKind::FlatRelu { features } => ("FlatReluDims", quote!(features: #features, batch: #batch)),
-        StepKind::Softmax { features } => ("SoftmaxDims", quote!(features: #features, batch: #batch)),
+        StepKind::Softmax { features } | StepKind::LogSoftmax { features } => {
+            ("SoftmaxDims", quote!(features: #features, batch: #batch))
+        }
     };
     let dims = Ident::new(dims, Span::call_site());
     quote! {
@@ -168,6 +177,7 @@ pub(super) fn call(plan: &ExecutionPlan, index: usize, step: &Step) -> TokenStre
         StepKind::Gemm { .. } => "gemm",
         StepKind::FlatRelu { .. } => "flat_relu",
         StepKind::Softmax { .. } => "softmax",
+        StepKind::LogSoftmax { .. } => "log_softmax",
     };
     let operation = Ident::new(operation, Span::call_site());
     let weights = weights_field(index, &step.kind).map(|field| quote!(&model.#field,));
@@ -208,7 +218,9 @@ fn describe(step: &Step) -> String {
         | StepKind::Lrn { input, output, .. }
         | StepKind::Relu { input, output } => format!("{}: {input} to {output}", step.kind),
         StepKind::Flatten { input } => format!("{input} to CHW"),
-        StepKind::Gemm { .. } | StepKind::FlatRelu { .. } | StepKind::Softmax { .. } => step.kind.to_string(),
+        StepKind::Gemm { .. } | StepKind::FlatRelu { .. } | StepKind::Softmax { .. } | StepKind::LogSoftmax { .. } => {
+            step.kind.to_string()
+        }
     }
 }
 

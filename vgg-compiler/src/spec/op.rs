@@ -16,7 +16,7 @@ impl LayerKind {
             Self::BatchNorm { epsilon } => Op::BatchNormalization { epsilon },
             Self::Lrn { size, alpha, beta, k } => Op::Lrn(Lrn { size, alpha, beta, bias: k }),
             Self::MaxPool(pool) => Op::MaxPool(window(pool)),
-            Self::AvgPool(pool) => Op::AveragePool(window(pool)),
+            Self::AvgPool(pool) => Op::AveragePool { pool: window(pool), count_include_pad: false },
             Self::Fc { units, .. } => Op::Gemm { out_features: units },
             Self::Dropout { ratio } => Op::Dropout { ratio },
             Self::Softmax => Op::Softmax,

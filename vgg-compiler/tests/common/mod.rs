@@ -86,7 +86,7 @@ pub(crate) fn every_operator(dropout: bool) -> TypedGraph {
         .plain("relu1_1", Op::Relu)
         .plain("norm1", Op::Lrn(Lrn { size: 3, alpha: 5e-4, beta: 0.75, bias: 2.0 }))
         .plain("pool1", Op::MaxPool(pool))
-        .plain("average1", Op::AveragePool(average))
+        .plain("average1", Op::AveragePool { pool: average, count_include_pad: false })
         .plain("flatten", Op::Flatten);
     if dropout {
         net = net.plain("drop6", Op::Dropout { ratio: 0.25 });

@@ -65,9 +65,12 @@ pub(crate) fn average_row<S: Simd>(
                 let mut sum = simd.splat(0.0);
                 for y in top..bottom {
                     let pixels = &source.row(y)[left * BLOCK..right * BLOCK];
+                    // Rows are added up by themselves: a window as large as the image would else lose digits.
+                    let mut line = simd.splat(0.0);
                     for at in (0..pixels.len()).step_by(BLOCK) {
-                        sum = simd.add(sum, load(simd, pixels, at));
+                        line = simd.add(line, load(simd, pixels, at));
                     }
+                    sum = simd.add(sum, line);
                 }
                 let count = (count(0, row) * count(1, column)) as f32;
                 store(simd, simd.div(sum, simd.splat(count)), target, 0);

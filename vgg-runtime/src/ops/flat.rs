@@ -26,6 +26,26 @@ pub fn softmax<S: Simd, L: Layer<SoftmaxDims>>(
     });
 }
 
+/// The logarithm of softmax of each image ([ONNX LogSoftmax](https://onnx.ai/onnx/operators/onnx__LogSoftmax.html) over the last axis),
+/// computed as [`softmax`] is, in f64.
+///
+/// # Panics
+/// When a buffer does not fit the layer.
+pub fn log_softmax<S: Simd, L: Layer<SoftmaxDims>>(
+    simd: S,
+    threads: &Threads,
+    layer: L,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    let dims = layer.dims().check();
+    check_len("log_softmax", "the input", input, dims.features, dims.batch);
+    check_len("log_softmax", "the output", output, dims.features, dims.batch);
+    for_each_chunk(simd, threads, output, dims.features, |image, output| {
+        kernel::log_softmax(&input[image * dims.features..][..dims.features], output);
+    });
+}
+
 /// ReLU: `if 0.0 > x { 0.0 } else { x }`.
 ///
 /// # Panics

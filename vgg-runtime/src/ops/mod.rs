@@ -15,7 +15,7 @@ mod lrn;
 mod pool;
 
 pub use conv::{conv, conv_scratch_len};
-pub use flat::{flat_relu, softmax};
+pub use flat::{flat_relu, log_softmax, softmax};
 pub use gemm::gemm;
 pub use image::{flatten, pack, relu};
 pub use lrn::{lrn, lrn_scratch_len};

@@ -43,3 +43,18 @@ pub fn softmax<T: Real>(input: &[T], features: usize) -> Vec<T> {
     }
     result
 }
+
+/// `y[i] = x[i] - max - ln(sum over j of exp(x[j] - max))` for each row of `features` values.
+pub fn log_softmax<T: Real>(input: &[T], features: usize) -> Vec<T> {
+    assert_eq!(input.len() % features, 0, "the input is not whole rows of {features} features");
+    let mut result = Vec::with_capacity(input.len());
+    for row in input.chunks_exact(features) {
+        let max = row.iter().fold(T::from_f64(f64::NEG_INFINITY), |max, &x| if max > x { max } else { x });
+        let mut sum = T::from_f64(0.0);
+        for &x in row {
+            sum += (x - max).exp();
+        }
+        result.extend(row.iter().map(|&x| x - max - sum.ln()));
+    }
+    result
+}

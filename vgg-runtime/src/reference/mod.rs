@@ -12,7 +12,7 @@ mod pool;
 mod real;
 
 pub use conv::{Conv, conv};
-pub use flat::{flatten, gemm, softmax};
+pub use flat::{flatten, gemm, log_softmax, softmax};
 pub use norm::{Lrn, batch_normalization, lrn, relu};
 pub use pool::{average_pool, max_pool, pooled};
 pub use real::Real;

@@ -28,6 +28,11 @@ pub trait Real:
         Self::from_f64(math::exp(self.to_f64()))
     }
 
+    /// The natural logarithm.
+    fn ln(self) -> Self {
+        Self::from_f64(math::ln(self.to_f64()))
+    }
+
     /// `x^y` for a positive `x`.
     fn pow(self, y: Self) -> Self {
         Self::from_f64(math::pow(self.to_f64(), y.to_f64()))

@@ -128,6 +128,8 @@ fn the_flat_operations_are_their_formulas() {
     let result = softmax(&[0.0f64, core::f64::consts::LN_2, 1000.0, 1000.0], 2);
     let expected = [1.0 / 3.0, 2.0 / 3.0, 0.5, 0.5];
     assert!(result.iter().zip(&expected).all(|(y, e)| (y - e).abs() < 1e-15), "{result:?}");
+    let result = log_softmax(&[0.0f64, core::f64::consts::LN_2, 1000.0, 1000.0], 2);
+    assert!(result.iter().zip(&expected).all(|(y, e)| (y - e.ln()).abs() < 1e-12), "{result:?}");
     assert_eq!(flatten(&[1.0, 2.0], image(2, 1, 1)), [1.0, 2.0]);
     let result = relu(&[-1.0, -0.0, 0.0, 2.0, f64::NAN]);
     assert_eq!(result[..4], [0.0, 0.0, 0.0, 2.0]);

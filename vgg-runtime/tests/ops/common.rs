@@ -62,6 +62,7 @@ pub(crate) enum Op<'a> {
     Flatten(FlattenDims),
     Gemm(GemmDims, &'a PackedGemm),
     Softmax(SoftmaxDims),
+    LogSoftmax(SoftmaxDims),
     FlatRelu(FlatReluDims),
 }
 
@@ -76,7 +77,7 @@ impl Op<'_> {
             Op::Pack(dims) => dims.output.len() * dims.batch,
             Op::Flatten(dims) => dims.features() * dims.batch,
             Op::Gemm(dims, _) => dims.out_features * dims.batch,
-            Op::Softmax(dims) => dims.features * dims.batch,
+            Op::Softmax(dims) | Op::LogSoftmax(dims) => dims.features * dims.batch,
             Op::FlatRelu(dims) => dims.features * dims.batch,
         }
     }
@@ -113,6 +114,7 @@ impl Program for Call<'_> {
             Op::Flatten(dims) => ops::flatten(simd, threads, *dims, input, output),
             Op::Gemm(dims, weights) => ops::gemm(simd, threads, *dims, input, weights, output),
             Op::Softmax(dims) => ops::softmax(simd, threads, *dims, input, output),
+            Op::LogSoftmax(dims) => ops::log_softmax(simd, threads, *dims, input, output),
             Op::FlatRelu(dims) => ops::flat_relu(simd, threads, *dims, input, output),
         }
     }

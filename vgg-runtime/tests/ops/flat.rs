@@ -66,3 +66,17 @@ fn softmax_of_small_and_large_values() {
         }
     });
 }
+
+#[test]
+fn log_softmax_of_small_and_large_values() {
+    let cases = [1, 2, 7, 1000].into_iter().flat_map(|features| [0.1f32, 10.0, 1e4].map(|scale| (features, scale)));
+    check_all(cases, |&(features, scale)| {
+        let values: Vec<f32> = Random::new(14).values(features * 3).iter().map(|value| value * scale).collect();
+        let expected = reference::log_softmax(&double(&values), features);
+        let bounds: Vec<f64> = expected.iter().map(|y| y.abs() * 2.0 * UNIT + 1e-14).collect();
+        for &isa in tiers() {
+            let op = Op::LogSoftmax(SoftmaxDims { features, batch: 3 });
+            assert_within(&run_with_all_threads(isa, &op, &values), &expected, &bounds, isa.name());
+        }
+    });
+}

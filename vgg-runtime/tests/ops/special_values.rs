@@ -186,6 +186,20 @@ fn lrn_keeps_nan_inside_its_window() {
 }
 
 #[test]
+fn log_softmax_of_special_values() {
+    let log_softmax =
+        |values: &[f32]| same_everywhere(&Op::LogSoftmax(SoftmaxDims { features: values.len(), batch: 1 }), values);
+    let half = -std::f32::consts::LN_2;
+    assert_eq!(log_softmax(&[f32::NEG_INFINITY, 0.0, 0.0]), [f32::NEG_INFINITY, half, half]);
+    assert_eq!(log_softmax(&[f32::MAX, f32::MIN]), [0.0, f32::NEG_INFINITY]);
+    for position in 0..3 {
+        let mut values = [1.0, 2.0, 3.0];
+        values[position] = f32::NAN;
+        assert!(log_softmax(&values).iter().all(|y| y.is_nan()), "NaN at {position}");
+    }
+}
+
+#[test]
 fn softmax_of_special_values() {
     let softmax =
         |values: &[f32]| same_everywhere(&Op::Softmax(SoftmaxDims { features: values.len(), batch: 1 }), values);

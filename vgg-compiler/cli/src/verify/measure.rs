@@ -73,7 +73,9 @@ pub fn verify(
         fused: fused.get(&node.output).copied(),
         bound: match node.op {
             // A probability is off, relative to itself, by up to twice what the scores that it is made of are off.
-            Op::Softmax => bound + 2.0 * node.inputs.iter().map(|value| worst(value).max_abs).fold(0.0, f64::max),
+            Op::Softmax => bound + 2.0 * worst(&node.inputs[0]).max_abs,
+            // Its logarithm is off by as much, and no smaller than ln 2 in the mean.
+            Op::LogSoftmax => bound + 3.0 * worst(&node.inputs[0]).max_abs,
             _ => bound,
         },
     });
