@@ -1,7 +1,8 @@
 //! Fully connected layers: weights stay in rows as in the file, and every row is read once from start to end.
 //!
-//! Reading several rows at once keeps several streams of memory requests in flight. The eight lanes of a sum collect the features
-//! `lane, lane + 8, lane + 16, ..` in this order for every tile, so that neither the batch nor the partition changes a result.
+//! A single image takes as long as reading the weights: twelve rows at a time, far from each other, a cache line of each in turn, keep as
+//! many memory requests in flight as there can be. The eight lanes of a sum collect the features `lane, lane + 8, lane + 16, ..` in this
+//! order for every tile, so that neither the batch nor the partition changes a result.
 
 use core::ops::Range;
 
@@ -10,8 +11,14 @@ use crate::shape::{BLOCK, GemmDims};
 use crate::simd::{Simd, load};
 use crate::threads::{Threads, partition};
 
+/// Rows that are read at once for a single image: as many sums as fit the sixteen registers of AVX2 beside two inputs.
+const STREAMS: usize = 12;
+
 /// Images whose sums are kept at the same time.
 const GROUP: usize = 16;
+
+/// Values of a cache line.
+const LINE: usize = 2 * BLOCK;
 
 /// Features of a run, a multiple of 8: six rows of it fill 24 KB of a first-level cache of 32 KB or more.
 const RUN: usize = 1024;
@@ -46,16 +53,71 @@ pub(crate) fn run<S: Simd>(
 }
 
 impl<S: Simd> Problem<'_, S> {
-    /// The output rows `rows` of all images. A tile of 6 rows x 2 images has twelve sums in registers; one image alone takes 8 rows.
+    /// The output rows `rows` of all images. A tile of 6 rows x 2 images has twelve sums in registers.
     #[inline(always)]
     fn rows(&self, rows: Range<usize>) {
         if self.dims.batch == 1 {
-            self.tiles::<8>(rows, 0..1);
+            let rest = self.streams::<STREAMS>(rows);
+            let rest = self.streams::<4>(rest);
+            self.streams::<1>(rest);
         } else {
             for start in (0..self.dims.batch).step_by(GROUP) {
                 self.tiles::<6>(rows.clone(), start..self.dims.batch.min(start + GROUP));
             }
         }
+    }
+
+    /// The output rows of the only image but for the last, fewer than `ROWS`, which are returned. The rows of one stream follow each other.
+    #[inline(always)]
+    fn streams<const ROWS: usize>(&self, rows: Range<usize>) -> Range<usize> {
+        let distance = rows.len() / ROWS;
+        for first in rows.start..rows.start + distance {
+            let sums = self.stream::<ROWS>(first, distance);
+            for (i, sum) in sums.into_iter().enumerate() {
+                let row = first + i * distance;
+                // SAFETY: a row belongs to one thread, and this thread has no other part of the output now.
+                let target = unsafe { self.output.part(row..row + 1) };
+                target[0] = self.finish(sum, row);
+            }
+        }
+        rows.start + distance * ROWS..rows.end
+    }
+
+    /// The sums of `ROWS` rows, `distance` rows apart, for the only image.
+    #[inline(always)]
+    fn stream<const ROWS: usize>(&self, first: usize, distance: usize) -> [S::Vector; ROWS] {
+        let (simd, features) = (self.simd, self.dims.in_features);
+        let rows: [&[f32]; ROWS] =
+            core::array::from_fn(|i| &self.weights[(first + i * distance) * features..][..features]);
+        let weights = rows.map(<[f32]>::as_ptr);
+        let input = self.input[..features].as_ptr();
+        let mut sums = [simd.splat(0.0); ROWS];
+        let lines = features / LINE * LINE;
+        for at in (0..lines).step_by(LINE) {
+            // SAFETY: every pointer is to `features` values, and `at + LINE <= lines <= features`.
+            let inputs = unsafe { [simd.load(input.add(at)), simd.load(input.add(at + BLOCK))] };
+            for i in 0..ROWS {
+                // SAFETY: as above.
+                let weights = unsafe { [simd.load(weights[i].add(at)), simd.load(weights[i].add(at + BLOCK))] };
+                sums[i] = simd.mul_add(weights[0], inputs[0], sums[i]);
+                sums[i] = simd.mul_add(weights[1], inputs[1], sums[i]);
+            }
+        }
+        for start in (lines..features).step_by(BLOCK) {
+            let rest = start..features.min(start + BLOCK);
+            let input = tail(simd, &self.input[rest.clone()]);
+            for (sum, row) in sums.iter_mut().zip(&rows) {
+                *sum = simd.mul_add(tail(simd, &row[rest.clone()]), input, *sum);
+            }
+        }
+        sums
+    }
+
+    /// The output of a row from its sum.
+    #[inline(always)]
+    fn finish(&self, sum: S::Vector, row: usize) -> f32 {
+        let y = self.simd.sum(sum) + self.bias[row];
+        if self.dims.relu && 0.0 > y { 0.0 } else { y }
     }
 
     #[inline(always)]
@@ -96,9 +158,8 @@ impl<S: Simd> Problem<'_, S> {
             let at = image * self.dims.out_features + row;
             // SAFETY: a row belongs to one thread, and this thread has no other part of the output now.
             let target = unsafe { self.output.part(at..at + ROWS) };
-            for ((target, sum), bias) in target.iter_mut().zip(sums).zip(&self.bias[row..row + ROWS]) {
-                let y = simd.sum(*sum) + bias;
-                *target = if self.dims.relu && 0.0 > y { 0.0 } else { y };
+            for (i, (target, sum)) in target.iter_mut().zip(sums).enumerate() {
+                *target = self.finish(*sum, row + i);
             }
         }
     }
@@ -147,7 +208,7 @@ impl<S: Simd> Problem<'_, S> {
     }
 }
 
-/// Fewer than eight values, filled up with zeroes.
+/// Eight values at most, filled up with zeroes.
 #[inline(always)]
 fn tail<S: Simd>(simd: S, values: &[f32]) -> S::Vector {
     let mut padded = [0.0; BLOCK];

@@ -8,8 +8,8 @@ use crate::common::*;
 #[test]
 fn gemm_around_every_tile_and_batch() {
     let mut cases = Vec::new();
-    for in_features in [1, 7, 8, 9, 16, 31, 100] {
-        for out_features in [1, 2, 5, 6, 7, 8, 9, 15, 24, 37] {
+    for in_features in [1, 7, 8, 9, 16, 17, 31, 100] {
+        for out_features in [1, 2, 4, 5, 6, 7, 11, 12, 13, 17, 29, 37] {
             for batch in [1, 2, 3, 4, 5] {
                 cases.push((in_features, out_features, batch));
             }
