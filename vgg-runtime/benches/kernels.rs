@@ -159,7 +159,8 @@ fn convolutions() -> Vec<Case<ConvDims>> {
     let algorithms = |dims: ConvDims| -> &[(&str, Algorithm)] {
         match (dims.kernel, dims.strides, dims.input.block) {
             ([1, 1], ..) => &[("gemm", Algorithm::Gemm)],
-            ([3, 3], [1, 1], BLOCK) => &[
+            ([5, 5], [1, 1], BLOCK) => &[("direct", Algorithm::Direct), ("winograd-4x4", Algorithm::WinogradF4)],
+            ([3, 3], [1, 1], BLOCK) | ([5, 5], [2, 2], BLOCK) => &[
                 ("direct", Algorithm::Direct),
                 ("winograd-4x4", Algorithm::WinogradF4),
                 ("winograd-6x6", Algorithm::WinogradF6),

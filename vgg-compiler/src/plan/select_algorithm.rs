@@ -7,7 +7,8 @@
 //! - *Products* are multiply-adds. A tile of Winograd's algorithm at `n` x `n` points takes `n * n` for each pair of channels; narrower
 //!   tiles at the right and lower edge take fewer.
 //! - *Transforms* take as long as `TRANSFORM` multiply-adds for each point of a tile and each channel, of the input and of the output.
-//! - *Weights* are `n * n / 9` times as many as the kernel's.
+//! - *Weights* are `n * n` for each pair of channels.
+//! - A 5x5 convolution of stride 2 is a 3x3 convolution of stride 1 on four times as many input channels.
 //!
 //! The choice is the same for every batch, since an image must give the same bits alone and among others. What the model leaves out
 //! (caches, threads, pools) favours none of the candidates by much. The two constants come from timing the
@@ -32,11 +33,14 @@ pub(super) fn select_algorithm(conv: &Conv, input: Blocked, exact: bool) -> Algo
     if conv.kernel_shape == [1, 1] && unit_stride && conv.pads == [0; 4] {
         return Algorithm::Gemm;
     }
-    if exact || conv.kernel_shape != [3, 3] || !unit_stride || input.block != BLOCK {
-        return Algorithm::Direct;
-    }
+    let candidates: &[Algorithm] = match (conv.kernel_shape, conv.strides) {
+        _ if exact || input.block != BLOCK => &[],
+        ([3, 3], [1, 1]) | ([5, 5], [2, 2]) => &[Algorithm::WinogradF4, Algorithm::WinogradF6],
+        ([5, 5], [1, 1]) => &[Algorithm::WinogradF4],
+        _ => &[],
+    };
     let mut best = Algorithm::Direct;
-    for algorithm in [Algorithm::WinogradF4, Algorithm::WinogradF6] {
+    for &algorithm in candidates {
         if cost(algorithm, conv, input) < cost(best, conv, input) {
             best = algorithm;
         }
@@ -44,30 +48,34 @@ pub(super) fn select_algorithm(conv: &Conv, input: Blocked, exact: bool) -> Algo
     best
 }
 
-/// The model for a 3x3 convolution of stride 1.
+/// The model for a convolution with the same kernel and stride along both axes.
 fn cost(algorithm: Algorithm, conv: &Conv, input: Blocked) -> f64 {
-    let [top, left, bottom, right] = conv.pads;
-    let (height, width) = (input.height + top + bottom - 2, input.width + left + right - 2);
-    let (inputs, outputs) =
-        (input.channels.next_multiple_of(BLOCK) as f64, conv.out_channels.next_multiple_of(PANEL) as f64);
+    let ([kernel, _], [stride, _], [top, left, bottom, right]) = (conv.kernel_shape, conv.strides, conv.pads);
+    let height = (input.height + top + bottom - kernel) / stride + 1;
+    let width = (input.width + left + right - kernel) / stride + 1;
+    let inputs = input.channels.next_multiple_of(BLOCK) as f64;
+    let outputs = conv.out_channels.next_multiple_of(PANEL) as f64;
     let size = match algorithm {
         Algorithm::Direct | Algorithm::Gemm => {
-            let weights = 9.0 * inputs * outputs;
+            let weights = (kernel * kernel) as f64 * inputs * outputs;
             return (height * width) as f64 * weights + BYTE * 4.0 * weights;
         }
         Algorithm::WinogradF4 => 4,
         Algorithm::WinogradF6 => 6,
     };
-    let points = points(height, size) as f64 * points(width, size) as f64;
-    let weights = ((size + 2) * (size + 2)) as f64 * inputs * outputs;
-    points * (inputs * outputs + TRANSFORM * (inputs + outputs)) + BYTE * 4.0 * weights
+    // With a stride, the pixels of each phase are input channels of their own, which fewer taps meet.
+    let (taps, inputs) = (kernel.div_ceil(stride), inputs * (stride * stride) as f64);
+    let points_of = |extent| points(extent, size, taps) as f64;
+    let whole = (size + taps - 1) as f64;
+    points_of(height) * points_of(width) * (inputs * outputs + TRANSFORM * (inputs + outputs))
+        + BYTE * 4.0 * whole * whole * inputs * outputs
 }
 
-/// Points of the tiles along an axis: `size + 2` for a tile of `size` outputs, two more than its even number of outputs for the last.
-fn points(extent: usize, size: usize) -> usize {
+/// Points of the tiles along an axis: `taps - 1` more than its outputs for each tile, the last of which has an even number of outputs.
+fn points(extent: usize, size: usize, taps: usize) -> usize {
     let (whole, rest) = (extent / size, extent % size);
-    let last = if rest == 0 { 0 } else { rest.next_multiple_of(2) + 2 };
-    whole * (size + 2) + last
+    let last = if rest == 0 { 0 } else { rest.next_multiple_of(2) + taps - 1 };
+    whole * (size + taps - 1) + last
 }
 
 #[cfg(test)]
@@ -98,8 +106,19 @@ mod tests {
         assert_eq!(select(conv(64), 64), Algorithm::WinogradF6);
         assert_eq!(select(conv(64), 3), Algorithm::Direct);
         assert_eq!(select(Conv { strides: [2, 2], ..conv(64) }, 64), Algorithm::Direct);
-        assert_eq!(select(Conv { kernel_shape: [5, 5], ..conv(64) }, 64), Algorithm::Direct);
+        assert_eq!(select(Conv { kernel_shape: [7, 7], pads: [3; 4], ..conv(64) }, 64), Algorithm::Direct);
         assert_eq!(select(Conv { kernel_shape: [3, 1], ..conv(64) }, 64), Algorithm::Direct);
+    }
+
+    #[test]
+    fn larger_kernels_have_tiles_of_their_own() {
+        let five = Conv { kernel_shape: [5, 5], pads: [2; 4], ..conv(256) };
+        assert_eq!(select_algorithm(&five, image(64, 27), false), Algorithm::WinogradF4);
+        assert_eq!(select_algorithm(&five, image(3, 27), false), Algorithm::Direct);
+        let strided = Conv { strides: [2, 2], pads: [1; 4], ..five };
+        assert_ne!(select_algorithm(&strided, image(96, 54), false), Algorithm::Direct);
+        assert_eq!(select_algorithm(&strided, image(96, 54), true), Algorithm::Direct);
+        assert_eq!(select_algorithm(&Conv { strides: [2, 1], ..five }, image(96, 54), false), Algorithm::Direct);
     }
 
     #[test]
@@ -119,7 +138,8 @@ mod tests {
     #[test]
     fn the_last_tile_is_as_narrow_as_the_rest_allows() {
         for (extent, size, expected) in [(14, 4, 22), (14, 6, 20), (28, 6, 38), (56, 6, 76), (17, 6, 24), (1, 4, 4)] {
-            assert_eq!(points(extent, size), expected, "{extent} in tiles of {size}");
+            assert_eq!(points(extent, size, 3), expected, "{extent} in tiles of {size}");
         }
+        assert_eq!([27, 33, 4].map(|extent| points(extent, 4, 5)), [56, 70, 8]);
     }
 }

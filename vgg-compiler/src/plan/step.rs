@@ -183,9 +183,10 @@ pub enum Algorithm {
     Direct,
     /// A 1x1 convolution of stride 1: the matrix product of weights and pixels.
     Gemm,
-    /// Winograd's F(4x4, 3x3), for a 3x3 convolution of stride 1.
+    /// Winograd's algorithm with tiles of 4x4 outputs: F(4x4, 3x3) for a 3x3 convolution of stride 1, and for a 5x5 convolution of
+    /// stride 2 as four of these; F(4x4, 5x5) for a 5x5 convolution of stride 1.
     WinogradF4,
-    /// Winograd's F(6x6, 3x3), for a 3x3 convolution of stride 1.
+    /// Winograd's F(6x6, 3x3), for a 3x3 convolution of stride 1, and for a 5x5 convolution of stride 2 as four of these.
     WinogradF6,
 }
 

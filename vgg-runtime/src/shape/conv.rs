@@ -9,9 +9,11 @@ pub enum Algorithm {
     Direct,
     /// The matrix product of weights and pixels: for a 1x1 convolution of stride 1 without padding.
     Gemm,
-    /// Winograd's F(4x4, 3x3): tiles of 4x4 outputs, 36 products for the 144 of direct summation. For a 3x3 convolution of stride 1.
+    /// Winograd's F(4x4, 3x3): tiles of 4x4 outputs, 36 products for the 144 of direct summation. For a 3x3 convolution of stride 1, and
+    /// for a 5x5 convolution of stride 2 as four of these. For a 5x5 convolution of stride 1 it is F(4x4, 5x5): 64 products for 400.
     WinogradF4,
-    /// Winograd's F(6x6, 3x3): tiles of 6x6 outputs, 64 products for the 324 of direct summation. For a 3x3 convolution of stride 1.
+    /// Winograd's F(6x6, 3x3): tiles of 6x6 outputs, 64 products for the 324 of direct summation. For a 3x3 convolution of stride 1, and
+    /// for a 5x5 convolution of stride 2 as four of these.
     WinogradF6,
 }
 
@@ -116,15 +118,18 @@ impl ConvDims {
                 "conv: only a 1x1 convolution of stride 1 without padding is a matrix product"
             ),
             Algorithm::WinogradF4 | Algorithm::WinogradF6 => assert!(
-                self.kernel[0] == 3
-                    && self.kernel[1] == 3
-                    && self.strides[0] == 1
-                    && self.strides[1] == 1
-                    && self.input.block == BLOCK,
-                "conv: winograd's algorithm is for 3x3 convolutions of stride 1 on images with a channel block of 8"
+                self.has_winograd_tiles() && self.input.block == BLOCK,
+                "conv: these tiles of winograd's algorithm are for 3x3 convolutions of stride 1 and 5x5 convolutions of stride 2 \
+                 (4x4 for 5x5 of stride 1, too) on images with a channel block of 8"
             ),
         }
         self
+    }
+
+    const fn has_winograd_tiles(self) -> bool {
+        let ([height, width], [down, right]) = (self.kernel, self.strides);
+        let four = matches!(self.algorithm, Algorithm::WinogradF4);
+        height == width && down == right && matches!((height, down, four), (3, 1, _) | (5, 2, _) | (5, 1, true))
     }
 
     const fn is_pointwise(self) -> bool {

@@ -79,8 +79,14 @@ impl Case {
         if self.kernel == [1, 1] && unit_stride && self.pads == [0; 4] {
             algorithms.push(Algorithm::Gemm);
         }
-        if self.kernel == [3, 3] && unit_stride && self.block == BLOCK {
-            algorithms.extend([Algorithm::WinogradF4, Algorithm::WinogradF6]);
+        if self.block == BLOCK {
+            match (self.kernel, self.strides) {
+                ([3, 3], [1, 1]) | ([5, 5], [2, 2]) => {
+                    algorithms.extend([Algorithm::WinogradF4, Algorithm::WinogradF6]);
+                }
+                ([5, 5], [1, 1]) => algorithms.push(Algorithm::WinogradF4),
+                _ => {}
+            }
         }
         algorithms
     }
@@ -129,8 +135,8 @@ impl Case {
             // inputs of a tile.
             let largest = (taps + 1) as f64;
             let bounds: Vec<f64> = match algorithm {
-                Algorithm::WinogradF4 => vec![largest * 100.0 * UNIT; bounds.len()],
-                Algorithm::WinogradF6 => vec![largest * 400.0 * UNIT; bounds.len()],
+                Algorithm::WinogradF4 if taps == 9 * self.channels[0] => vec![largest * 100.0 * UNIT; bounds.len()],
+                Algorithm::WinogradF4 | Algorithm::WinogradF6 => vec![largest * 400.0 * UNIT; bounds.len()],
                 _ => bounds.clone(),
             };
             let weights = PackedConv::pack(dims, &bytes(&weight), &bytes(&bias)).unwrap();

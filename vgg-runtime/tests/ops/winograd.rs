@@ -28,6 +28,48 @@ fn sizes_around_every_tile() {
 }
 
 #[test]
+fn larger_kernels_around_every_tile() {
+    let pads = [[2; 4], [0; 4], [3, 0, 1, 2]];
+    let square = (1..=14).map(|size| [size, size]);
+    let sizes: Vec<_> = square.chain([[27, 17], [5, 9], [13, 6], [25, 7]]).collect();
+    let cases = [1, 2].into_iter().flat_map(|stride| {
+        let sizes = &sizes;
+        pads.into_iter().flat_map(move |pads| {
+            sizes.iter().flat_map(move |&size| {
+                [None, Some(window(2, 2, 0, false)), Some(window(3, 2, 0, true))].map(move |pool| Case {
+                    size,
+                    pads,
+                    pool,
+                    kernel: [5, 5],
+                    strides: [stride; 2],
+                    halo: [3; 4],
+                    channels: [9, 16],
+                    ..BASE
+                })
+            })
+        })
+    });
+    check_all(cases.filter(Case::exists), Case::check);
+}
+
+#[test]
+fn larger_kernels_in_several_chunks_and_images() {
+    let mut cases = Vec::new();
+    for stride in [1, 2] {
+        for (channels, size, batch) in
+            [([96, 24], [30, 70], 1), ([264, 20], [26, 30], 1), ([16, 72], [11, 9], 3), ([96, 300], [13, 27], 2)]
+        {
+            for pool in [None, Some(window(3, 2, 0, true))] {
+                let pads = [2; 4];
+                let (kernel, strides) = ([5, 5], [stride; 2]);
+                cases.push(Case { channels, size, batch, pool, pads, kernel, strides, halo: [2; 4], ..BASE });
+            }
+        }
+    }
+    check_all(cases, Case::check);
+}
+
+#[test]
 fn channels_around_every_block_and_panel() {
     let counts = [1, 7, 8, 9, 15, 16, 17, 24, 33, 64, 65];
     let cases = counts
@@ -94,9 +136,19 @@ fn batches_share_chunks() {
 /// The published networks' depth of 64 to 512 channels, inputs as ReLU leaves them, weights of the usual variance.
 #[test]
 fn the_normwise_error_against_f64_is_bounded() {
-    for (channels, size) in [(64, [30, 26]), (128, [28, 14]), (256, [14, 28]), (512, [14, 14])] {
-        let attributes = Conv { out_channels: 24, kernel: [3, 3], strides: [1, 1], pads: [1; 4] };
-        let case = Case { channels: [channels, 24], size, relu: false, ..BASE };
+    let cases = [
+        (64, [30, 26], 3, 1),
+        (128, [28, 14], 3, 1),
+        (256, [14, 28], 3, 1),
+        (512, [14, 14], 3, 1),
+        (64, [27, 27], 5, 1),
+        (96, [33, 33], 5, 1),
+        (96, [54, 54], 5, 2),
+    ];
+    for (channels, size, kernel, stride) in cases {
+        let (strides, pads) = ([stride; 2], [kernel / 2; 4]);
+        let attributes = Conv { out_channels: 24, kernel: [kernel; 2], strides, pads };
+        let case = Case { channels: [channels, 24], size, kernel: [kernel; 2], strides, pads, relu: false, ..BASE };
         let mut random = Random::new(channels as u64);
         let shape = nchw(case.layer(Algorithm::Direct).input, 1);
         // Sums of three uniform numbers are close to normal.
@@ -105,11 +157,16 @@ fn the_normwise_error_against_f64_is_bounded() {
             (0..len).map(|index| values[0][index] + values[1][index] + values[2][index]).collect()
         };
         let input: Vec<f32> = normal(shape.len()).into_iter().map(|value| value.max(0.0)).collect();
-        let scale = (2.0 / (9 * channels) as f32).sqrt();
-        let weight: Vec<f32> = normal(24 * channels * 9).into_iter().map(|value| value * scale).collect();
+        let taps = kernel * kernel * channels;
+        let scale = (2.0 / taps as f32).sqrt();
+        let weight: Vec<f32> = normal(24 * taps).into_iter().map(|value| value * scale).collect();
         let bias = vec![0.1; 24];
         let expected = reference::conv(&double(&input), shape, &double(&weight), &double(&bias), attributes);
-        for (algorithm, bound) in WINOGRAD.into_iter().zip([5e-6, 1e-5]) {
+        let bounds: &[(Algorithm, f64)] = match (kernel, stride) {
+            (5, 1) => &[(Algorithm::WinogradF4, 1e-5)],
+            _ => &[(Algorithm::WinogradF4, 5e-6), (Algorithm::WinogradF6, 1e-5)],
+        };
+        for &(algorithm, bound) in bounds {
             let dims = case.layer(algorithm);
             let weights = PackedConv::pack(dims, &bytes(&weight), &bytes(&bias)).unwrap();
             for &isa in tiers() {
@@ -118,8 +175,9 @@ fn the_normwise_error_against_f64_is_bounded() {
                 let square = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
                 let error = square(&mut output.iter().zip(&expected).map(|(y, e)| f64::from(*y) - e));
                 let normwise = (error / square(&mut expected.iter().copied())).sqrt();
-                println!("{algorithm:?}, {channels} channels on {}: normwise error {normwise:.2e}", isa.name());
-                assert!(normwise <= bound, "{algorithm:?}, {channels} channels on {}: {normwise:e}", isa.name());
+                let what = format!("{algorithm:?}, {kernel}x{kernel}/{stride}, {channels} channels on {}", isa.name());
+                println!("{what}: normwise error {normwise:.2e}");
+                assert!(normwise <= bound, "{what}: {normwise:e}");
             }
         }
     }
@@ -147,7 +205,14 @@ fn weights_of_another_transform_are_refused() {
 fn a_convolution_without_such_tiles_is_refused() {
     let layer = BASE.layer(Algorithm::WinogradF4);
     for dims in [
-        ConvDims { kernel: [5, 5], pads: [2; 4], input: Blocked { halo: [2; 4], ..layer.input }, ..layer },
+        ConvDims { kernel: [7, 7], pads: [3; 4], input: Blocked { halo: [3; 4], ..layer.input }, ..layer },
+        ConvDims {
+            kernel: [5, 5],
+            pads: [2; 4],
+            input: Blocked { halo: [2; 4], ..layer.input },
+            algorithm: Algorithm::WinogradF6,
+            ..layer
+        },
         ConvDims { strides: [2, 2], output: Blocked { height: 3, width: 4, ..layer.output }, ..layer },
         ConvDims { input: Blocked { block: 1, ..layer.input }, ..layer },
     ] {

@@ -2,7 +2,7 @@
 //! speed of memory, whichever is longer (Williams, Waterman, Patterson: "Roofline", CACM 52(4), 2009).
 
 use vgg_compiler::ir::TypedGraph;
-use vgg_compiler::plan::{Algorithm, ExecutionPlan, Operand, Step, StepKind};
+use vgg_compiler::plan::{Algorithm, ConvStep, ExecutionPlan, Operand, Step, StepKind};
 use vgg_runtime::{Isa, Threads, probe};
 
 /// What a step has to do for the whole batch.
@@ -31,7 +31,7 @@ impl Work {
         };
         let flops = 2.0 * macs as f64 * plan.batch as f64;
         let (arithmetic, weights) = match &step.kind {
-            StepKind::Conv(conv) => factors(conv.algorithm),
+            StepKind::Conv(conv) => factors(conv),
             _ => (1.0, 1.0),
         };
         let activations = values(step.input) + values(step.output);
@@ -42,12 +42,16 @@ impl Work {
 
 /// How much of the arithmetic of a convolution's definition an algorithm does, and how many numbers it reads for each
 /// parameter. Those of Winograd's are for whole tiles; its transforms count as nothing.
-fn factors(algorithm: Algorithm) -> (f64, f64) {
+fn factors(conv: &ConvStep) -> (f64, f64) {
+    let ([height, width], [down, right]) = (conv.kernel, conv.strides);
     let winograd = |outputs: f64| {
-        let points = (outputs + 2.0) * (outputs + 2.0);
-        (points / (9.0 * outputs * outputs), points / 9.0)
+        let points = |taps: usize| outputs + taps as f64 - 1.0;
+        let points = points(height.div_ceil(down)) * points(width.div_ceil(right));
+        // With a stride the pixels of each phase are input channels of their own.
+        let weights = points * (down * right) as f64 / (height * width) as f64;
+        (weights / (outputs * outputs), weights)
     };
-    match algorithm {
+    match conv.algorithm {
         Algorithm::Direct | Algorithm::Gemm => (1.0, 1.0),
         Algorithm::WinogradF4 => winograd(4.0),
         Algorithm::WinogradF6 => winograd(6.0),
@@ -142,10 +146,30 @@ mod tests {
 
     #[test]
     fn winograd_multiplies_less_and_reads_more() {
-        assert_eq!(factors(Algorithm::Direct), (1.0, 1.0));
-        assert_eq!(factors(Algorithm::WinogradF4), (0.25, 4.0));
-        let (arithmetic, weights) = factors(Algorithm::WinogradF6);
-        assert!((1.0 / arithmetic - 81.0 / 16.0).abs() < 1e-12 && (weights - 64.0 / 9.0).abs() < 1e-12);
+        let factors = |declaration: &str, index: usize| {
+            let spec = parse_file("n.vgg", declaration).unwrap();
+            let plan = compile(&spec, &CompileOptions::default()).unwrap().plan;
+            let convs = plan.steps.iter().filter_map(|step| match &step.kind {
+                StepKind::Conv(conv) => Some(conv.clone()),
+                _ => None,
+            });
+            let conv = convs.collect::<Vec<_>>().swap_remove(index);
+            let (arithmetic, weights) = factors(&conv);
+            (conv.algorithm, 1.0 / arithmetic, weights)
+        };
+        let network = "N: 64 x 14 x 14 { a: conv3-512, b: conv3-512, fc-2 }";
+        assert_eq!(factors(network, 1), (Algorithm::WinogradF4, 4.0, 4.0));
+        let network = "N: 64 x 56 x 56 { a: conv3-64, b: conv5-64, c: conv5-64(stride 2, pad 2), d: conv7-8, fc-2 }";
+        let close = |(algorithm, saved, weights): (Algorithm, f64, f64), expected: (Algorithm, f64, f64)| {
+            assert_eq!(algorithm, expected.0);
+            assert!((saved - expected.1).abs() < 1e-12 && (weights - expected.2).abs() < 1e-12, "{saved}, {weights}");
+        };
+        close(factors(network, 0), (Algorithm::WinogradF6, 81.0 / 16.0, 64.0 / 9.0));
+        close(factors(network, 1), (Algorithm::WinogradF4, 6.25, 64.0 / 25.0));
+        close(factors(network, 3), (Algorithm::Direct, 1.0, 1.0));
+        let (algorithm, saved, weights) = factors(network, 2);
+        assert_eq!((algorithm, saved), (Algorithm::WinogradF6, 36.0 * 25.0 / 256.0));
+        assert!((weights - 256.0 / 25.0).abs() < 1e-12);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::tiles::{Axis, Chunk};
-use super::{PANELS, whole};
+use super::{PANELS, depth, whole};
 use crate::shape::{BLOCK, ConvDims, PANEL, PoolWindow};
 use crate::threads::partition;
 
@@ -56,11 +56,11 @@ const fn is_aligned(window: PoolWindow) -> bool {
 
 impl Blocking {
     pub(super) const fn of(dims: ConvDims) -> Self {
-        let span = whole(dims.algorithm);
+        let span = whole(dims);
         let (size, points) = (span.outputs(), span.points().len());
         let rows = Axis { whole: span, outputs: dims.conv_height() }.len();
         let columns = Axis { whole: span, outputs: dims.conv_width() }.len();
-        let tile = points * points * dims.input.blocks() * BLOCK;
+        let tile = points * points * depth(dims) * BLOCK;
         let shared = tile * dims.panels() * PANEL > RESIDENT_WEIGHTS;
         let band = match dims.pool {
             Some(window) => !is_aligned(window),
@@ -101,7 +101,7 @@ impl Blocking {
             shared,
             band,
             outputs,
-            matrices_len: points * points * stride(tiles * dims.input.blocks() * BLOCK),
+            matrices_len: points * points * stride(tiles * depth(dims) * BLOCK),
             own_len: points * points * stride(tiles * PANELS * PANEL) + band_len,
         }
     }

@@ -3,7 +3,7 @@
 //! Unlike a general matrix product nothing is packed here: the input transform has written the tiles, and the packing at load the
 //! weights, in the order in which the register tile reads them. The sum of each value runs over the input channels in their order.
 
-use super::{Frequencies, Problem};
+use super::{Frequencies, Problem, depth};
 use crate::shape::{BLOCK, PANEL};
 use crate::simd::Simd;
 
@@ -19,7 +19,7 @@ impl<S: Simd> Problem<'_, S> {
         products: &mut [f32],
     ) {
         let simd = self.simd;
-        let (blocks, count) = (self.dims.input.blocks(), self.points() * self.points());
+        let (blocks, count) = (depth(self.dims), self.points() * self.points());
         let weights_len = blocks * BLOCK * PANEL;
         assert!(weights.len() >= count * panels * weights_len && matrices.len() >= count * frequencies.stride);
         assert!(products.len() >= count * frequencies.product_stride);

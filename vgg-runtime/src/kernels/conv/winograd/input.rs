@@ -5,7 +5,7 @@
 
 use super::tiles::{CLASSES, Chunk, Groups};
 use super::transform::{Line, MAX_POINTS, Transform, with_transform};
-use super::{Frequencies, Problem};
+use super::{Frequencies, Problem, depth, phases};
 use crate::kernels::shared::Disjoint;
 use crate::shape::BLOCK;
 use crate::simd::Simd;
@@ -24,14 +24,14 @@ struct Tile {
     column: usize,
     /// Offset in the input of its first value in the first block.
     source: usize,
-    /// Whether all the inputs that it reads exist.
+    /// Whether all the inputs that it reads exist, in every phase.
     inside: bool,
     /// For each class of frequencies: the first row of its group, the rows of the group, its row in the group.
     places: [[usize; 3]; CLASSES],
 }
 
 impl<S: Simd> Problem<'_, S> {
-    /// Transforms the input blocks `blocks` of all tiles of `chunk`.
+    /// Transforms `blocks` of the depth of all tiles of `chunk`.
     ///
     /// # Safety
     /// - Nobody else writes the blocks `blocks` of `matrices`, or reads `matrices`, before this returns.
@@ -90,11 +90,25 @@ impl<S: Simd> Problem<'_, S> {
         Tile {
             row,
             column,
-            source: (chunk.image + image) * input.len() + corner + y * input.row_stride() + x * BLOCK,
+            source: (chunk.image + image) * input.len()
+                + corner
+                + y * self.dims.strides[0] * input.row_stride()
+                + x * self.dims.strides[1] * BLOCK,
             inside: self.rows.span(row).outputs() <= self.rows.valid(row)
-                && self.columns.span(column).outputs() <= self.columns.valid(column),
+                && self.columns.span(column).outputs() <= self.columns.valid(column)
+                // With a stride the last tiles reach beyond what the last taps meet.
+                && (phases(self.dims) == 1 || row + 1 < self.rows.len() && column + 1 < self.columns.len()),
             places,
         }
+    }
+
+    /// Where block `block` of the depth starts behind the first value of a tile: its input block and its phase.
+    #[inline(always)]
+    fn phase(&self, block: usize) -> (usize, [usize; 2]) {
+        let (input, [down, right]) = (self.dims.input, self.dims.strides);
+        let (block, phase) = (block / (down * right), block % (down * right));
+        let (y, x) = (phase / right, phase % right);
+        (block * input.plane_stride() + y * input.row_stride() + x * BLOCK, [y, x])
     }
 
     /// Asks for what the transform of block `block` of `tile` reads, but for the columns that its left neighbour has read.
@@ -102,10 +116,11 @@ impl<S: Simd> Problem<'_, S> {
     fn prefetch_tile(&self, tile: &Tile, block: usize) {
         const LINE: usize = 2 * BLOCK;
         let input = self.dims.input;
-        let source = self.input.as_ptr().wrapping_add(tile.source + block * input.plane_stride() + LINE);
+        let [down, right] = self.dims.strides;
+        let source = self.input.as_ptr().wrapping_add(tile.source + self.phase(block).0 + LINE);
         for row in 0..self.points() {
-            let source = source.wrapping_add(row * input.row_stride());
-            for line in 0..self.points() / 2 {
+            let source = source.wrapping_add(row * down * input.row_stride());
+            for line in 0..self.points() * right / 2 {
                 self.simd.prefetch(source.wrapping_add(line * LINE));
             }
         }
@@ -127,34 +142,43 @@ impl<S: Simd> Problem<'_, S> {
     ) {
         let simd = self.simd;
         let input = self.dims.input;
-        let source = &self.input[tile.source + block * input.plane_stride()..];
+        let [down, right] = self.dims.strides;
+        let (start, [y, x]) = self.phase(block);
+        let source = &self.input[tile.source + start..];
         let (rows, columns) = (self.rows.span(tile.row), self.columns.span(tile.column));
         let (height, width) = (rows.points().len(), columns.points().len());
-        let (source, row_stride): (&[f32], usize) = if tile.inside {
-            (source, input.row_stride())
+        let (source, row_stride, step): (&[f32], usize, usize) = if tile.inside {
+            (source, down * input.row_stride(), right * BLOCK)
         } else {
             // The outputs of the tile that exist read no input behind the image and its padding; the others may read zeroes.
             staged.fill(0.0);
-            let (valid_height, valid_width) = (self.rows.valid(tile.row) + 2, self.columns.valid(tile.column) + 2);
-            for (to, from) in
-                staged.chunks_exact_mut(MAX_POINTS * BLOCK).zip(source.chunks(input.row_stride())).take(valid_height)
-            {
-                to[..valid_width * BLOCK].copy_from_slice(&from[..valid_width * BLOCK]);
+            let [kernel_height, kernel_width] = self.dims.kernel;
+            let valid_height = self.rows.valid(tile.row) + (kernel_height - 1 - y) / down;
+            let valid_width = self.columns.valid(tile.column) + (kernel_width - 1 - x) / right;
+            let rows = source.chunks(down * input.row_stride());
+            for (to, from) in staged.chunks_exact_mut(MAX_POINTS * BLOCK).zip(rows).take(valid_height) {
+                let pixels = from.chunks(right * BLOCK);
+                for (to, from) in to.chunks_exact_mut(BLOCK).zip(pixels).take(valid_width) {
+                    to.copy_from_slice(&from[..BLOCK]);
+                }
             }
-            (&staged[..], MAX_POINTS * BLOCK)
+            (&staged[..], MAX_POINTS * BLOCK, BLOCK)
         };
-        assert!(source.len() >= (height - 1) * row_stride + width * BLOCK, "a tile reads beyond its input");
+        assert!(
+            source.len() >= (height - 1) * row_stride + (width - 1) * step + BLOCK,
+            "a tile reads beyond its input"
+        );
         let source = source.as_ptr();
         with_transform!(columns, T, N, _M => {
             for (row, line) in square.iter_mut().enumerate().take(height) {
                 // SAFETY: row < height and column < width, which the assert covers.
                 let d = core::array::from_fn(|column| unsafe {
-                    simd.load(source.add(row * row_stride + column * BLOCK))
+                    simd.load(source.add(row * row_stride + column * step))
                 });
                 line[..N].copy_from_slice(&T::input(simd, d));
             }
         });
-        let blocks = input.blocks();
+        let blocks = depth(self.dims);
         let offsets: [usize; CLASSES] = core::array::from_fn(|class| {
             let [first, size, row] = tile.places[class];
             (first * blocks + block * size + row) * BLOCK

@@ -1,8 +1,11 @@
-//! Winograd's minimal filtering for 3x3 convolutions of stride 1: F(4x4, 3x3) and F(6x6, 3x3).
+//! Winograd's minimal filtering: F(4x4, 3x3), F(6x6, 3x3) and F(4x4, 5x5).
 //!
 //! Tiles of the input and kernels are transformed; then a convolution is one matrix product for each *frequency* (each pair of points of
 //! the transform, see [`transform`]), and the products are transformed back. A tile of 6x6 outputs takes 64 multiplications for each pair
 //! of channels where direct summation takes 324.
+//!
+//! A 5x5 convolution of stride 2 is the sum of four 3x3 convolutions of stride 1, one for each *phase*: the pixels of even or odd rows
+//! and of even or odd columns, with the taps that meet them. So the phases are further input channels, the *depth* of the products.
 //!
 //! No whole-image copy in the transformed domain exists. Tiles are computed in chunks (see [`blocking`]):
 //!
@@ -42,11 +45,27 @@ pub(crate) use self::weights::{pack, packed_len};
 const PANELS: usize = 4;
 
 /// The span of a whole tile.
-const fn whole(algorithm: Algorithm) -> Span {
-    match algorithm {
-        Algorithm::WinogradF4 => Span::FourOfF4,
+const fn whole(dims: ConvDims) -> Span {
+    match (dims.algorithm, taps(dims)) {
+        (Algorithm::WinogradF4, 3) => Span::FourOfF4,
+        (Algorithm::WinogradF4, _) => Span::FourOfF4Taps5,
         _ => Span::SixOfF6,
     }
+}
+
+/// Taps along an axis that meet pixels of one phase, at most.
+const fn taps(dims: ConvDims) -> usize {
+    dims.kernel[0].div_ceil(dims.strides[0])
+}
+
+/// Phases of the pixels.
+const fn phases(dims: ConvDims) -> usize {
+    dims.strides[0] * dims.strides[1]
+}
+
+/// Blocks of input channels of all phases.
+const fn depth(dims: ConvDims) -> usize {
+    dims.input.blocks() * phases(dims)
 }
 
 /// The matrices of the frequencies of one chunk.
@@ -105,7 +124,7 @@ pub(crate) fn run<S: Simd>(
     output: &mut [f32],
     (scratch, scratch_stride): (&mut [f32], usize),
 ) {
-    let whole = whole(dims.algorithm);
+    let whole = whole(dims);
     let rows = Axis { whole, outputs: dims.conv_height() };
     let columns = Axis { whole, outputs: dims.conv_width() };
     let blocking = Blocking::of(dims);
@@ -121,7 +140,7 @@ pub(crate) fn run<S: Simd>(
             let frequencies = problem.frequencies(&work.chunk);
             let transformed = Disjoint::new(matrices);
             threads.run(|thread| {
-                let blocks = partition(dims.input.blocks(), threads.count(), thread);
+                let blocks = partition(depth(dims), threads.count(), thread);
                 // SAFETY: each thread has blocks of its own, and the matrices are read after all have returned.
                 unsafe { problem.transform_input(&work.chunk, &frequencies, blocks, &transformed) };
             });
@@ -149,7 +168,7 @@ pub(crate) fn run<S: Simd>(
                 let transformed = Disjoint::new(matrices);
                 // SAFETY: the matrices belong to this thread, and each chunk occurs once.
                 unsafe {
-                    problem.transform_input(&work.chunk, &frequencies, 0..dims.input.blocks(), &transformed);
+                    problem.transform_input(&work.chunk, &frequencies, 0..depth(dims), &transformed);
                     problem.channels_of(&work, &frequencies, 0..blocks, matrices, own, &output);
                 }
             }
@@ -177,7 +196,7 @@ impl<S: Simd> Problem<'_, S> {
         }
         let tiles = chunk.tiles();
         Frequencies {
-            stride: blocking::stride(tiles * self.dims.input.blocks() * BLOCK),
+            stride: blocking::stride(tiles * depth(self.dims) * BLOCK),
             product_stride: blocking::stride(tiles * PANELS * PANEL),
             tiles,
             classes,
@@ -206,7 +225,7 @@ impl<S: Simd> Problem<'_, S> {
         for block in blocks {
             let first = block * PANELS;
             let panels = PANELS.min(dims.panels() - first);
-            let weights = &self.weights[first * count * dims.input.blocks() * BLOCK * PANEL..];
+            let weights = &self.weights[first * count * depth(dims) * BLOCK * PANEL..];
             self.multiply(frequencies, panels, matrices, weights, products);
             match &work.outputs {
                 // SAFETY: the caller keeps others away from these panels of the tiles.

@@ -1,16 +1,18 @@
 //! The transforms as matrices: read off the vector code with unit vectors, and held against the definition.
 
-use super::transform::{Line, MAX_POINTS, Span, Transform, with_transform};
+use super::transform::{Line, MAX_POINTS, MAX_TAPS, Span, Transform, with_transform};
 use super::weights::kernel_transform;
-use crate::shape::Algorithm;
 use crate::simd::{Portable, Simd};
 
-const SPANS: [(Span, Algorithm); 5] = [
-    (Span::FourOfF4, Algorithm::WinogradF4),
-    (Span::TwoOfF4, Algorithm::WinogradF4),
-    (Span::SixOfF6, Algorithm::WinogradF6),
-    (Span::FourOfF6, Algorithm::WinogradF6),
-    (Span::TwoOfF6, Algorithm::WinogradF6),
+/// Each span with the whole span of its points, and the taps of the kernel.
+const SPANS: [(Span, Span, usize); 7] = [
+    (Span::FourOfF4, Span::FourOfF4, 3),
+    (Span::TwoOfF4, Span::FourOfF4, 3),
+    (Span::SixOfF6, Span::SixOfF6, 3),
+    (Span::FourOfF6, Span::SixOfF6, 3),
+    (Span::TwoOfF6, Span::SixOfF6, 3),
+    (Span::FourOfF4Taps5, Span::FourOfF4Taps5, 5),
+    (Span::TwoOfF4Taps5, Span::FourOfF4Taps5, 5),
 ];
 
 type Matrix = [[f64; MAX_POINTS]; MAX_POINTS];
@@ -30,14 +32,15 @@ fn matrix<const N: usize, const M: usize>(f: impl Fn(Line<Portable, N>) -> Line<
 }
 
 /// B^T, G at the points of the span, and A^T.
-fn matrices(span: Span, algorithm: Algorithm) -> (Matrix, [[f64; 3]; MAX_POINTS], Matrix) {
+fn matrices(span: Span, whole: Span, taps: usize) -> (Matrix, [[f64; MAX_TAPS]; MAX_POINTS], Matrix) {
     let points = span.points().len();
     let (input, output) = with_transform!(span, T, N, M => {
         assert_eq!((points, span.outputs()), (N, M));
         (matrix::<N, N>(|d| T::input(Portable, d)), matrix::<N, M>(|m| T::output(Portable, m)))
     });
-    let whole = kernel_transform(algorithm);
-    let mut kernel = [[0.0; 3]; MAX_POINTS];
+    assert_eq!(points, span.outputs() + taps - 1, "{span:?}");
+    let whole = kernel_transform(whole, taps);
+    let mut kernel = [[0.0; MAX_TAPS]; MAX_POINTS];
     for (row, &point) in kernel.iter_mut().zip(span.points()) {
         *row = whole[point];
     }
@@ -47,11 +50,11 @@ fn matrices(span: Span, algorithm: Algorithm) -> (Matrix, [[f64; 3]; MAX_POINTS]
 /// `sum over p of A^T[y][p] G[p][k] B^T[p][d]` is 1 where `d = y + k` and 0 elsewhere: the product computes a convolution.
 #[test]
 fn the_transforms_satisfy_the_bilinear_identity() {
-    for (span, algorithm) in SPANS {
-        let (input, kernel, output) = matrices(span, algorithm);
+    for (span, whole, taps) in SPANS {
+        let (input, kernel, output) = matrices(span, whole, taps);
         let points = span.points().len();
         for y in 0..span.outputs() {
-            for k in 0..3 {
+            for k in 0..taps {
                 for d in 0..points {
                     let sum: f64 = (0..points).map(|p| output[y][p] * kernel[p][k] * input[p][d]).sum();
                     let expected = f64::from(u8::from(d == y + k));
@@ -80,15 +83,15 @@ fn polynomial(roots: impl Iterator<Item = f64>) -> [f64; MAX_POINTS] {
 fn the_input_transform_is_that_of_toom_and_cook() {
     const HALF: f64 = core::f64::consts::FRAC_1_SQRT_2;
     const TWO: f64 = core::f64::consts::SQRT_2;
-    let whole = |algorithm| -> &[f64] {
-        match algorithm {
-            Algorithm::WinogradF4 => &[0.0, HALF, -HALF, TWO, -TWO],
+    let finite_points = |whole| -> &[f64] {
+        match whole {
+            Span::FourOfF4 => &[0.0, HALF, -HALF, TWO, -TWO],
             _ => &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5],
         }
     };
-    for (span, algorithm) in SPANS {
-        let (input, _, output) = matrices(span, algorithm);
-        let whole = whole(algorithm);
+    for (span, whole, taps) in SPANS {
+        let (input, _, output) = matrices(span, whole, taps);
+        let whole = finite_points(whole);
         let finite = &span.points()[..span.points().len() - 1];
         assert_eq!(span.points().last(), Some(&whole.len()), "infinity is the last point");
         let own = || finite.iter().map(|&index| whole[index]);
@@ -114,7 +117,10 @@ fn the_input_transform_is_that_of_toom_and_cook() {
 
 #[test]
 fn the_narrowest_span_that_covers_the_rest_is_taken() {
-    for (whole, widths) in [(Span::FourOfF4, &[2, 2, 4][..]), (Span::SixOfF6, &[2, 2, 4, 4, 6][..])] {
+    let fours = &[2, 2, 4][..];
+    for (whole, widths) in
+        [(Span::FourOfF4, fours), (Span::SixOfF6, &[2, 2, 4, 4, 6][..]), (Span::FourOfF4Taps5, fours)]
+    {
         for (rest, width) in (1..).zip(widths) {
             assert_eq!(whole.tail(rest).outputs(), *width, "{whole:?} with {rest} left");
         }

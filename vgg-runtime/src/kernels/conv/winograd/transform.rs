@@ -1,18 +1,18 @@
 //! The transforms of one axis of a tile, on vectors of eight channels.
 //!
-//! A tile of `m` outputs reads `n = m + 2` inputs and is computed by Toom-Cook's method at `n` points, of which one is infinity:
+//! With a kernel of `r` taps, 3 or 5, a tile of `m` outputs reads `n = m + r - 1` inputs and is computed by Toom-Cook's method at `n` points, of which one is infinity:
 //! `y = A^T [(G g) * (B^T d)]` (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016). The points come in pairs
 //! `+p, -p`, so that both rows of a pair share an even and an odd part. At a point p:
 //!
-//! - `G` has the row `[1, p, p^2] / f` with `f = product of (p - q)` over the other points q of the *whole* set,
+//! - `G` has the row `[1, p, .. p^(r-1)] / f` with `f = product of (p - q)` over the other points q of the *whole* set,
 //! - `B^T` has the coefficients of `product of (x - q)` over the other points of the *span*, times the `(p - q)` of the points of the
 //!   whole set that the span leaves out,
 //! - `A^T` has the column `[1, p, p^2, ..]`.
 //!
-//! At infinity `G` has `[0, 0, 1]`, `B^T` the coefficients of `product of (x - q)`, and `A^T` the unit column of the last output.
+//! At infinity `G` has the unit row of the last tap, `B^T` the coefficients of `product of (x - q)`, and `A^T` the unit column of the last output.
 //!
 //! A narrower span at the edge of an image uses a part of the points of the whole set. Its scale is absorbed in `B^T`, so the weights
-//! transformed for the whole set serve it too.
+//! transformed for the whole set serve it too. `B^T` does not know `r`: F(4, 5) shares that of F(6, 3).
 
 use crate::simd::Simd;
 
@@ -20,7 +20,10 @@ use crate::simd::Simd;
 pub(super) const MAX_POINTS: usize = 8;
 
 /// Outputs of the largest span.
-pub(super) const MAX_OUTPUTS: usize = MAX_POINTS - 2;
+pub(super) const MAX_OUTPUTS: usize = 6;
+
+/// Taps of the longest kernel.
+pub(super) const MAX_TAPS: usize = 5;
 
 /// Outputs along one axis of a tile, and the points at which they are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +38,20 @@ pub(super) enum Span {
     FourOfF6,
     /// 0, ±1, ∞.
     TwoOfF6,
+    /// All points of F(4, 5), which are those of F(6, 3).
+    FourOfF4Taps5,
+    /// 0, ±1, ±2, ∞ for five taps.
+    TwoOfF4Taps5,
 }
 
 impl Span {
     /// Outputs.
     pub(super) const fn outputs(self) -> usize {
-        self.points().len() - 2
+        match self {
+            Self::SixOfF6 => 6,
+            Self::FourOfF4 | Self::FourOfF6 | Self::FourOfF4Taps5 => 4,
+            Self::TwoOfF4 | Self::TwoOfF6 | Self::TwoOfF4Taps5 => 2,
+        }
     }
 
     /// The places of its points in the whole set.
@@ -51,6 +62,8 @@ impl Span {
             Self::SixOfF6 => &<SixOfF6 as Transform<8, 6>>::PLACES,
             Self::FourOfF6 => &<FourOfF6 as Transform<6, 4>>::PLACES,
             Self::TwoOfF6 => &<TwoOfF6 as Transform<4, 2>>::PLACES,
+            Self::FourOfF4Taps5 => &<FourOfF4Taps5 as Transform<8, 4>>::PLACES,
+            Self::TwoOfF4Taps5 => &<TwoOfF4Taps5 as Transform<6, 2>>::PLACES,
         }
     }
 
@@ -58,6 +71,7 @@ impl Span {
     pub(super) const fn tail(self, outputs: usize) -> Self {
         match (self, outputs) {
             (Self::FourOfF4, 1 | 2) => Self::TwoOfF4,
+            (Self::FourOfF4Taps5, 1 | 2) => Self::TwoOfF4Taps5,
             (Self::SixOfF6, 1 | 2) => Self::TwoOfF6,
             (Self::SixOfF6, 3 | 4) => Self::FourOfF6,
             _ => self,
@@ -74,7 +88,7 @@ pub(super) const POINTS_F4: [f64; 5] = [
     -core::f64::consts::SQRT_2,
 ];
 
-/// The finite points of F(6, 3).
+/// The finite points of F(6, 3) and F(4, 5).
 pub(super) const POINTS_F6: [f64; 7] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
 
 /// `N` vectors of eight channels.
@@ -96,7 +110,8 @@ pub(super) trait Transform<const N: usize, const M: usize> {
 macro_rules! with_transform {
     ($span:expr, $transform:ident, $n:ident, $m:ident => $body:expr) => {
         $crate::kernels::conv::winograd::transform::with_transform!(
-            @ $span, $transform, $n, $m => $body, [FourOfF4 6 4] [TwoOfF4 4 2] [SixOfF6 8 6] [FourOfF6 6 4] [TwoOfF6 4 2]
+            @ $span, $transform, $n, $m => $body,
+            [FourOfF4 6 4] [TwoOfF4 4 2] [SixOfF6 8 6] [FourOfF6 6 4] [TwoOfF6 4 2] [FourOfF4Taps5 8 4] [TwoOfF4Taps5 6 2]
         )
     };
     (@ $span:expr, $transform:ident, $n:ident, $m:ident => $body:expr, $([$name:ident $points:literal $outputs:literal])*) => {
@@ -326,6 +341,56 @@ impl Transform<8, 6> for SixOfF6 {
             power(difference_1, difference_2, difference_h, 3),
             power(sum_1, sum_2, sum_h, 4),
             simd.add(power(difference_1, difference_2, difference_h, 5), m[7]),
+        ]
+    }
+}
+
+/// [`Span::FourOfF4Taps5`].
+pub(super) struct FourOfF4Taps5;
+
+impl Transform<8, 4> for FourOfF4Taps5 {
+    const PLACES: [usize; 8] = SixOfF6::PLACES;
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: Line<S, 8>) -> Line<S, 8> {
+        SixOfF6::input(simd, d)
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: Line<S, 8>) -> Line<S, 4> {
+        let c = |x: f32| simd.splat(x);
+        let (sum_1, difference_1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_2, difference_2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        let (sum_h, difference_h) = (simd.add(m[5], m[6]), simd.sub(m[5], m[6]));
+        // one + 2^k two + 2^-k half
+        let power = |one, two, half, scale: f32| simd.mul_add(half, c(1.0 / scale), simd.mul_add(two, c(scale), one));
+        [
+            simd.add(simd.add(m[0], sum_1), simd.add(sum_2, sum_h)),
+            power(difference_1, difference_2, difference_h, 2.0),
+            power(sum_1, sum_2, sum_h, 4.0),
+            simd.add(power(difference_1, difference_2, difference_h, 8.0), m[7]),
+        ]
+    }
+}
+
+/// [`Span::TwoOfF4Taps5`].
+pub(super) struct TwoOfF4Taps5;
+
+impl Transform<6, 2> for TwoOfF4Taps5 {
+    const PLACES: [usize; 6] = FourOfF6::PLACES;
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: Line<S, 6>) -> Line<S, 6> {
+        FourOfF6::input(simd, d)
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: Line<S, 6>) -> Line<S, 2> {
+        let (sum_1, difference_1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_2, difference_2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            simd.add(m[0], simd.add(sum_1, sum_2)),
+            simd.add(simd.mul_add(difference_2, simd.splat(2.0), difference_1), m[5]),
         ]
     }
 }
