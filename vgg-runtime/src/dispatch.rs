@@ -13,6 +13,8 @@ pub enum Isa {
     Portable,
     /// AVX2 with FMA. [`Isa::run`] falls back to the portable tier where the processor lacks them.
     Avx2,
+    /// AVX-512 (F, VL, DQ, BW). [`Isa::run`] falls back to the portable tier where the processor lacks them.
+    Avx512,
 }
 
 /// A computation that is generic over the tier, such as one inference.
@@ -27,6 +29,10 @@ pub trait Program {
 impl Isa {
     /// Every tier of this machine, the widest last.
     pub fn available() -> &'static [Isa] {
+        #[cfg(target_arch = "x86_64")]
+        if crate::simd::Avx512::is_available() {
+            return &[Isa::Portable, Isa::Avx2, Isa::Avx512];
+        }
         #[cfg(target_arch = "x86_64")]
         if crate::simd::Avx2::is_available() {
             return &[Isa::Portable, Isa::Avx2];
@@ -72,16 +78,25 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
         }
     }
 
     /// Runs `program` with the token of this tier.
     pub fn run<P: Program>(self, program: P) -> P::Output {
         #[cfg(target_arch = "x86_64")]
-        if self == Self::Avx2
-            && let Some(simd) = crate::simd::Avx2::new()
-        {
-            return program.run(simd);
+        match self {
+            Self::Avx512 => {
+                if let Some(simd) = crate::simd::Avx512::new() {
+                    return program.run(simd);
+                }
+            }
+            Self::Avx2 => {
+                if let Some(simd) = crate::simd::Avx2::new() {
+                    return program.run(simd);
+                }
+            }
+            Self::Portable => {}
         }
         program.run(Portable)
     }

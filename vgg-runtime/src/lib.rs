@@ -99,13 +99,13 @@
 //! # Vector instructions
 //!
 //! The algorithms are written once, over the trait [`Simd`]. An [`Isa`] is one of the tiers that this machine has; [`Isa::run`] turns it
-//! into a token, once per inference. There are `portable` (plain Rust) and `avx2` (with FMA).
+//! into a token, once per inference. There are `portable` (plain Rust), `avx2` (with FMA) and `avx512`.
 //!
 //! # Threads and reproducibility
 //!
 //! Work is partitioned statically over the [`Threads`]. The additions of one output value have an order that depends on the layer alone,
-//! so results have the same bits for any number of threads, and for an image alone or in a batch. Tiers differ in rounding: AVX2 rounds a
-//! multiply-add once.
+//! so results have the same bits for any number of threads, and for an image alone or in a batch. Tiers differ in rounding: all but
+//! `portable` round a multiply-add once.
 //!
 //! # Special values
 //!
@@ -117,7 +117,7 @@
 //! # Environment
 //!
 //! - `VGG_NUM_THREADS`: threads of [`Threads::from_env`], instead of one for each physical core.
-//! - `VGG_ISA`: the tier of [`Isa::detect`], `portable` or `avx2`, instead of the widest.
+//! - `VGG_ISA`: the tier of [`Isa::detect`], `portable`, `avx2` or `avx512`, instead of the widest.
 //!
 //! # Features
 //!

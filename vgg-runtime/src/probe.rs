@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::vec;
 
 use crate::dispatch::{Isa, Program};
-use crate::shape::BLOCK;
+use crate::shape::{BLOCK, PANEL};
 use crate::simd::{Simd, load};
 use crate::threads::{Threads, partition};
 
@@ -31,10 +31,12 @@ pub const READ_BYTES: usize = 256 << 20;
 /// machine: several numbers are tried, and the best time of all counts.
 pub fn multiply_add_peak(isa: Isa, threads: &Threads) -> f64 {
     let chains = [
+        isa.run(MultiplyAdds::<2>(threads)),
+        isa.run(MultiplyAdds::<3>(threads)),
         isa.run(MultiplyAdds::<4>(threads)),
+        isa.run(MultiplyAdds::<5>(threads)),
         isa.run(MultiplyAdds::<6>(threads)),
         isa.run(MultiplyAdds::<8>(threads)),
-        isa.run(MultiplyAdds::<10>(threads)),
         isa.run(MultiplyAdds::<12>(threads)),
     ];
     chains.into_iter().fold(0.0, f64::max)
@@ -71,7 +73,7 @@ fn best_seconds(mut f: impl FnMut()) -> f64 {
     best
 }
 
-/// `CHAINS` chains of multiply-adds on every thread.
+/// `CHAINS` chains of multiply-adds of panels on every thread.
 struct MultiplyAdds<'a, const CHAINS: usize>(&'a Threads);
 
 impl<const CHAINS: usize> Program for MultiplyAdds<'_, CHAINS> {
@@ -86,21 +88,21 @@ impl<const CHAINS: usize> Program for MultiplyAdds<'_, CHAINS> {
                 );
             });
         });
-        (2 * BLOCK * CHAINS * CHAIN * self.0.count()) as f64 / seconds
+        (2 * PANEL * CHAINS * CHAIN * self.0.count()) as f64 / seconds
     }
 }
 
 #[inline(always)]
 fn multiply_add<S: Simd, const CHAINS: usize>(simd: S) {
     // The values tend to 1; were two chains known to be equal, the compiler would compute one.
-    let (factor, summand) = (simd.splat(black_box(0.999)), simd.splat(black_box(0.001)));
-    let mut chains: [S::Vector; CHAINS] = core::array::from_fn(|_| simd.splat(black_box(0.5)));
+    let (factor, summand) = (simd.splat_panel(black_box(0.999)), simd.splat_panel(black_box(0.001)));
+    let mut chains: [S::Panel; CHAINS] = core::array::from_fn(|_| simd.splat_panel(black_box(0.5)));
     for _ in 0..CHAIN {
         for chain in &mut chains {
-            *chain = simd.mul_add(*chain, factor, summand);
+            *chain = simd.mul_add_panel(*chain, factor, summand);
         }
     }
-    black_box(chains.map(|chain| simd.sum(chain)));
+    black_box(chains.map(|chain| simd.halves(chain).map(|half| simd.sum(half))));
 }
 
 /// Sums of all values, each thread's from `STREAMS` places at once.

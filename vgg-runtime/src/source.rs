@@ -55,6 +55,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "shape/conv.rs"
     "shape/pool.rs"
     "simd/avx2.rs"
+    "simd/avx512.rs"
     "simd/mod.rs"
     "simd/portable.rs"
     "source.rs"

@@ -36,9 +36,9 @@ enum Task {
     /// Check everything: format, lints, tests against ONNX Runtime, the no_std build, documentation
     ///
     /// Fetches the Python packages of the tests first (see `cargo xtask ort`) and sets for the tests: ORT_DYLIB_PATH (ONNX
-    /// Runtime's library), VGG_TEST_PYTHON (the interpreter), PYTHONPATH (the packages), and VGG_ISA_REQUIRED=avx2 when this CPU
-    /// has AVX2 and FMA, so that a tier that cannot be tested is a failure. Stops at the first step that fails and prints the
-    /// command that repeats it.
+    /// Runtime's library), VGG_TEST_PYTHON (the interpreter), PYTHONPATH (the packages), and VGG_ISA_REQUIRED to the tiers that this
+    /// CPU has (of portable,avx2,avx512), which it prints, so that a tier that cannot be tested is a failure. Stops at the first
+    /// step that fails and prints the command that repeats it.
     Test {
         /// Arguments of `cargo test`, such as the name of a test; only the tests run then, without the other checks
         #[arg(last = true, value_name = "ARGS")]

@@ -112,22 +112,37 @@ fn test_environment(step: Step, packages: &Packages) -> Step {
         .env("ORT_DYLIB_PATH", &packages.library)
         .env("VGG_TEST_PYTHON", &packages.interpreter.executable)
         .env("PYTHONPATH", &packages.directory);
-    match required_isa(std::env::var_os(ISA_VARIABLE).as_deref()) {
-        Some(isa) => step.env(ISA_VARIABLE, isa),
+    let chosen = std::env::var_os(ISA_VARIABLE);
+    match required_isa(chosen.as_deref()) {
+        Some(isa) => {
+            eprintln!("xtask: the kernels are tested with {isa}");
+            step.env(ISA_VARIABLE, isa)
+        }
         None => step,
     }
 }
 
-/// The tier to require: none when the user `chosen` one, else the widest that this CPU has.
-fn required_isa(chosen: Option<&OsStr>) -> Option<&'static str> {
+/// The tiers to require: none when the user has `chosen` some, else all that this CPU has.
+fn required_isa(chosen: Option<&OsStr>) -> Option<String> {
     if chosen.is_some() {
         return None;
     }
+    let mut tiers = vec!["portable"];
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-        return Some("avx2");
+    {
+        let avx2 = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        let avx512 = std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512vl")
+            && std::arch::is_x86_feature_detected!("avx512dq")
+            && std::arch::is_x86_feature_detected!("avx512bw");
+        if avx2 {
+            tiers.push("avx2");
+        }
+        if avx2 && avx512 {
+            tiers.push("avx512");
+        }
     }
-    None
+    Some(tiers.join(","))
 }
 
 #[cfg(test)]
@@ -144,5 +159,13 @@ mod tests {
     #[test]
     fn a_tier_that_the_user_requires_is_left_alone() {
         assert_eq!(required_isa(Some(OsStr::new("portable"))), None);
+    }
+
+    #[test]
+    fn every_tier_of_this_machine_is_required() {
+        let required = required_isa(None).unwrap();
+        assert!(required.starts_with("portable"), "{required}");
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(required.contains("avx512"), std::arch::is_x86_feature_detected!("avx512bw"), "{required}");
     }
 }

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Simd, sealed::Sealed};
+use super::{Simd, panels_of_two_vectors, sealed::Sealed};
 use crate::shape::BLOCK;
 
 /// Proof that the processor has AVX2 and FMA.
@@ -37,6 +37,8 @@ impl Sealed for Avx2 {}
 
 impl Simd for Avx2 {
     type Vector = __m256;
+
+    type Panel = [__m256; 2];
 
     const NAME: &'static str = "avx2";
 
@@ -141,4 +143,6 @@ impl Simd for Avx2 {
         // SAFETY: the token proves that the processor has the features.
         unsafe { _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)) }
     }
+
+    panels_of_two_vectors!(__m256);
 }

@@ -8,10 +8,14 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
 pub use portable::Portable;
 
 use crate::shape::BLOCK;
@@ -20,17 +24,20 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A tier of vector instructions: operations on 8 values of f32.
+/// A tier of vector instructions: operations on 8 values of f32, and on the 16 of a panel of output channels.
 ///
 /// Comparisons follow x86, so that NaN, infinities, signed zeroes and denormals come out the same on every tier.
 pub trait Simd: Copy + Send + Sync + 'static + sealed::Sealed {
     /// Eight values of f32.
     type Vector: Copy;
 
+    /// Sixteen values of f32: one vector where the tier has such, else two of eight.
+    type Panel: Copy;
+
     /// The name, as `VGG_ISA` spells it.
     const NAME: &'static str;
 
-    /// Pixels of a convolution's register tile: as many as leave the accumulators (two vectors each) in registers.
+    /// Pixels of a convolution's register tile: as many as leave the accumulators (a panel each) in registers.
     const TILE: usize;
 
     /// Calls `f` in a function with the tier's target features enabled.
@@ -87,6 +94,30 @@ pub trait Simd: Copy + Send + Sync + 'static + sealed::Sealed {
     /// `if a > b || a is NaN { a } else { b }`: NaN on either side comes through.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// Sixteen copies of `x`.
+    fn splat_panel(self, x: f32) -> Self::Panel;
+
+    /// The sixteen values at `p`.
+    ///
+    /// # Safety
+    /// - `p` is valid for reads of 16 values of f32; no alignment beyond that of f32 is needed.
+    unsafe fn load_panel(self, p: *const f32) -> Self::Panel;
+
+    /// Writes the sixteen values to `p`.
+    ///
+    /// # Safety
+    /// - `p` is valid for writes of 16 values of f32; no alignment beyond that of f32 is needed.
+    unsafe fn store_panel(self, v: Self::Panel, p: *mut f32);
+
+    /// `a * b + c`, rounded as [`Simd::mul_add`] rounds.
+    fn mul_add_panel(self, a: Self::Panel, b: Self::Panel, c: Self::Panel) -> Self::Panel;
+
+    /// The first eight values and the other eight.
+    fn halves(self, v: Self::Panel) -> [Self::Vector; 2];
+
+    /// The panel of these halves.
+    fn panel(self, halves: [Self::Vector; 2]) -> Self::Panel;
+
     /// The sum of the eight values, always in the same order: `((0+4) + (2+6)) + ((1+5) + (3+7))`.
     #[inline(always)]
     fn sum(self, v: Self::Vector) -> f32 {
@@ -94,6 +125,47 @@ pub trait Simd: Copy + Send + Sync + 'static + sealed::Sealed {
         ((a + e) + (c + g)) + ((b + f) + (d + h))
     }
 }
+
+/// The operations on panels of a tier whose panels are two vectors.
+macro_rules! panels_of_two_vectors {
+    ($vector:ty) => {
+        #[inline(always)]
+        fn splat_panel(self, x: f32) -> [$vector; 2] {
+            [self.splat(x); 2]
+        }
+
+        #[inline(always)]
+        unsafe fn load_panel(self, p: *const f32) -> [$vector; 2] {
+            // SAFETY: the caller promises 16 readable values.
+            unsafe { [self.load(p), self.load(p.add(BLOCK))] }
+        }
+
+        #[inline(always)]
+        unsafe fn store_panel(self, v: [$vector; 2], p: *mut f32) {
+            // SAFETY: the caller promises 16 writable values.
+            unsafe {
+                self.store(v[0], p);
+                self.store(v[1], p.add(BLOCK));
+            }
+        }
+
+        #[inline(always)]
+        fn mul_add_panel(self, a: [$vector; 2], b: [$vector; 2], c: [$vector; 2]) -> [$vector; 2] {
+            [self.mul_add(a[0], b[0], c[0]), self.mul_add(a[1], b[1], c[1])]
+        }
+
+        #[inline(always)]
+        fn halves(self, v: [$vector; 2]) -> [$vector; 2] {
+            v
+        }
+
+        #[inline(always)]
+        fn panel(self, halves: [$vector; 2]) -> [$vector; 2] {
+            halves
+        }
+    };
+}
+use panels_of_two_vectors;
 
 /// The eight values of `source` from `at` on.
 #[inline(always)]

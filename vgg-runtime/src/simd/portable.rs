@@ -1,6 +1,6 @@
 //! The tier that runs everywhere: arrays that the compiler turns into whatever vectors the target has.
 
-use super::{Simd, sealed::Sealed};
+use super::{Simd, panels_of_two_vectors, sealed::Sealed};
 use crate::math;
 use crate::shape::BLOCK;
 
@@ -26,6 +26,8 @@ impl Sealed for Portable {}
 
 impl Simd for Portable {
     type Vector = Lanes;
+
+    type Panel = [Lanes; 2];
 
     const NAME: &'static str = "portable";
 
@@ -109,4 +111,6 @@ impl Simd for Portable {
     fn max(self, a: Lanes, b: Lanes) -> Lanes {
         zip(a, b, |a, b| if a > b || a.is_nan() { a } else { b })
     }
+
+    panels_of_two_vectors!(Lanes);
 }

@@ -1,6 +1,6 @@
 //! The register tile of a convolution: `MR` neighbouring pixels times a panel of 16 output channels.
 //!
-//! As in a BLIS microkernel, each step of the reduction loads one row of the weight panel (two vectors) and multiplies it with one input
+//! As in a BLIS microkernel, each step of the reduction loads one row of the weight panel and multiplies it with one input
 //! value of each pixel, broadcast straight from the activation: 6 x 16 takes 8 loads for 12 multiply-adds, so that arithmetic decides.
 //! With channel-blocked input the taps of one kernel row are contiguous, so the reduction is a loop over runs:
 //! input block x kernel row x (kernel column, channel in the block).
@@ -79,6 +79,14 @@ fn sized<S: Simd, const IN: usize>(
         4 if S::TILE >= 4 => strided::<S, IN, 4>(simd, reduction, start, count, row),
         5 if S::TILE >= 5 => strided::<S, IN, 5>(simd, reduction, start, count, row),
         6 if S::TILE >= 6 => strided::<S, IN, 6>(simd, reduction, start, count, row),
+        7 if S::TILE >= 7 => strided::<S, IN, 7>(simd, reduction, start, count, row),
+        8 if S::TILE >= 8 => strided::<S, IN, 8>(simd, reduction, start, count, row),
+        9 if S::TILE >= 9 => strided::<S, IN, 9>(simd, reduction, start, count, row),
+        10 if S::TILE >= 10 => strided::<S, IN, 10>(simd, reduction, start, count, row),
+        11 if S::TILE >= 11 => strided::<S, IN, 11>(simd, reduction, start, count, row),
+        12 if S::TILE >= 12 => strided::<S, IN, 12>(simd, reduction, start, count, row),
+        13 if S::TILE >= 13 => strided::<S, IN, 13>(simd, reduction, start, count, row),
+        14 if S::TILE >= 14 => strided::<S, IN, 14>(simd, reduction, start, count, row),
         _ => unreachable!("a register tile has 1 to {} pixels", S::TILE),
     }
 }
@@ -170,15 +178,17 @@ unsafe fn tile<S: Simd, const IN: usize, const MR: usize>(
     // SAFETY: all pointers stay inside what the caller promises: the loops run over exactly the blocks, rows, columns, channels and
     // pixels that it counted.
     unsafe {
-        let mut sums = [[simd.splat(0.0); 2]; MR];
+        let mut sums = [simd.splat_panel(0.0); MR];
         if reduction.first {
-            sums = [[simd.load(bias), simd.load(bias.add(BLOCK))]; MR];
+            sums = [simd.load_panel(bias); MR];
         } else {
             for (pixel, sum) in sums.iter_mut().enumerate() {
-                sum[0] = simd.load(low.add(pixel * BLOCK));
-                if let Some(high) = high {
-                    sum[1] = simd.load(high.add(pixel * BLOCK));
-                }
+                let low = simd.load(low.add(pixel * BLOCK));
+                let high = match high {
+                    Some(high) => simd.load(high.add(pixel * BLOCK)),
+                    None => simd.splat(0.0),
+                };
+                *sum = simd.panel([low, high]);
             }
         }
         let mut weights = weights;
@@ -187,11 +197,10 @@ unsafe fn tile<S: Simd, const IN: usize, const MR: usize>(
                 let mut input = input.add(block * reduction.plane_stride + kernel_row * reduction.row_stride);
                 for _ in 0..columns {
                     for channel in 0..IN {
-                        let panel = [simd.load(weights), simd.load(weights.add(BLOCK))];
+                        let panel = simd.load_panel(weights);
                         for (pixel, sum) in sums.iter_mut().enumerate() {
-                            let value = simd.splat(*input.add(pixel * pixel_stride + channel));
-                            sum[0] = simd.mul_add(value, panel[0], sum[0]);
-                            sum[1] = simd.mul_add(value, panel[1], sum[1]);
+                            let value = simd.splat_panel(*input.add(pixel * pixel_stride + channel));
+                            *sum = simd.mul_add_panel(value, panel, *sum);
                         }
                         weights = weights.add(PANEL);
                     }
@@ -199,15 +208,14 @@ unsafe fn tile<S: Simd, const IN: usize, const MR: usize>(
                 }
             }
         }
-        if reduction.relu {
-            for sum in &mut sums {
-                *sum = [simd.relu(sum[0]), simd.relu(sum[1])];
-            }
-        }
         for (pixel, sum) in sums.iter().enumerate() {
-            simd.store(sum[0], low.add(pixel * BLOCK));
+            let mut halves = simd.halves(*sum);
+            if reduction.relu {
+                halves = [simd.relu(halves[0]), simd.relu(halves[1])];
+            }
+            simd.store(halves[0], low.add(pixel * BLOCK));
             if let Some(high) = high {
-                simd.store(sum[1], high.add(pixel * BLOCK));
+                simd.store(halves[1], high.add(pixel * BLOCK));
             }
         }
     }

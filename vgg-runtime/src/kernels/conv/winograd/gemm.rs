@@ -104,6 +104,14 @@ unsafe fn sized<S: Simd>(
             4 if S::TILE >= 4 => run::<S, 4>(simd, count, blocks, matrix, weights, products, ahead),
             5 if S::TILE >= 5 => run::<S, 5>(simd, count, blocks, matrix, weights, products, ahead),
             6 if S::TILE >= 6 => run::<S, 6>(simd, count, blocks, matrix, weights, products, ahead),
+            7 if S::TILE >= 7 => run::<S, 7>(simd, count, blocks, matrix, weights, products, ahead),
+            8 if S::TILE >= 8 => run::<S, 8>(simd, count, blocks, matrix, weights, products, ahead),
+            9 if S::TILE >= 9 => run::<S, 9>(simd, count, blocks, matrix, weights, products, ahead),
+            10 if S::TILE >= 10 => run::<S, 10>(simd, count, blocks, matrix, weights, products, ahead),
+            11 if S::TILE >= 11 => run::<S, 11>(simd, count, blocks, matrix, weights, products, ahead),
+            12 if S::TILE >= 12 => run::<S, 12>(simd, count, blocks, matrix, weights, products, ahead),
+            13 if S::TILE >= 13 => run::<S, 13>(simd, count, blocks, matrix, weights, products, ahead),
+            14 if S::TILE >= 14 => run::<S, 14>(simd, count, blocks, matrix, weights, products, ahead),
             _ => unreachable!("a register tile has 1 to {} rows", S::TILE),
         }
     }
@@ -149,25 +157,23 @@ unsafe fn tile<S: Simd, const MR: usize>(
     let next = weights.wrapping_add(blocks * BLOCK * PANEL);
     // SAFETY: the loops run over exactly the values that the caller promises.
     unsafe {
-        let mut sums = [[simd.splat(0.0); 2]; MR];
+        let mut sums = [simd.splat_panel(0.0); MR];
         for block in 0..blocks {
             for stream in streams.clone() {
                 simd.prefetch(next.wrapping_add((stream * blocks + block) * PANEL));
             }
             for channel in 0..BLOCK {
-                let panel = [simd.load(weights), simd.load(weights.add(BLOCK))];
+                let panel = simd.load_panel(weights);
                 for (row, sum) in sums.iter_mut().enumerate() {
-                    let value = simd.splat(*matrix.add(row * BLOCK + channel));
-                    sum[0] = simd.mul_add(value, panel[0], sum[0]);
-                    sum[1] = simd.mul_add(value, panel[1], sum[1]);
+                    let value = simd.splat_panel(*matrix.add(row * BLOCK + channel));
+                    *sum = simd.mul_add_panel(value, panel, *sum);
                 }
                 weights = weights.add(PANEL);
             }
             matrix = matrix.add(MR * BLOCK);
         }
         for (row, sum) in sums.iter().enumerate() {
-            simd.store(sum[0], products.add(row * PANEL));
-            simd.store(sum[1], products.add(row * PANEL + BLOCK));
+            simd.store_panel(*sum, products.add(row * PANEL));
         }
     }
 }

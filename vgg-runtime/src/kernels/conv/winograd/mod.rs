@@ -95,9 +95,14 @@ impl Frequencies {
         row_stride: usize,
         classes: [usize; CLASSES],
     ) -> [[usize; N]; 2] {
-        core::array::from_fn(|column| {
-            points.map(|row| row * row_stride + classes[(2 * self.row_present[row] + column) % CLASSES])
-        })
+        // Loops, since `array::map` may be a call, which returns its array through memory.
+        let mut places = [[0; N]; 2];
+        for (column, places) in places.iter_mut().enumerate() {
+            for (place, row) in places.iter_mut().zip(points) {
+                *place = row * row_stride + classes[(2 * self.row_present[row] + column) % CLASSES];
+            }
+        }
+        places
     }
 }
 

@@ -247,7 +247,7 @@ impl<S: Simd> Problem<'_, S> {
                 let products = products.wrapping_add(column * frequencies.product_stride);
                 let places = &places[frequencies.column_present[column]];
                 // SAFETY: the tile has this frequency.
-                let m: Line<S, N> = places.map(|place| unsafe { simd.load(products.add(place)) });
+                let m: Line<S, N> = core::array::from_fn(|row| unsafe { simd.load(products.add(places[row])) });
                 let y: Line<S, M> = T::output(simd, m);
                 for (line, y) in square.iter_mut().zip(y) {
                     // The index is below 8 anyway.
