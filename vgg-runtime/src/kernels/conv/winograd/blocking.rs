@@ -11,10 +11,10 @@ use crate::threads::partition;
 const RESIDENT_WEIGHTS: usize = 10 * MB;
 
 /// Transformed tiles of a chunk of one thread, at most.
-const OWN_TILES: usize = 640 * KB;
+const OWN_TILES: usize = 320 * KB;
 
 /// Transformed tiles of a chunk that all threads share, at most.
-const SHARED_TILES: usize = 8 * MB;
+const SHARED_TILES: usize = 3400 * KB;
 
 /// Values in so many bytes.
 const KB: usize = 1024 / size_of::<f32>();

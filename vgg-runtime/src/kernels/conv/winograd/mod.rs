@@ -42,7 +42,7 @@ pub(crate) use self::blocking::scratch_len;
 pub(crate) use self::weights::{pack, packed_len};
 
 /// Panels of output channels whose products are computed before they are transformed.
-const PANELS: usize = 4;
+const PANELS: usize = 2;
 
 /// The span of a whole tile.
 const fn whole(dims: ConvDims) -> Span {
