@@ -370,8 +370,7 @@ impl Walker<'_> {
         let Some(target) = target.wholes() else {
             return Err(node.damaged("its shape is not of whole numbers"));
         };
-        let batch =
-            |extent: i64| matches!(extent, -1..=1) || self.batch.is_some_and(|batch| batch as i64 == extent);
+        let batch = |extent: i64| matches!(extent, -1..=1) || self.batch.is_some_and(|batch| batch as i64 == extent);
         let dims = form.dims();
         let features = dims.iter().product::<usize>() as i64;
         match target {
@@ -460,4 +459,16 @@ fn pad(node: Node<'_>, form: Form, inputs: &[Option<&Constant>]) -> Result<Form,
     };
     let [Some(t), Some(l), Some(b), Some(r)] = sides.map(side) else { return Err(refuse()) };
     Ok(Form::Image { extents, last, pad: [t, l, b, r] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SUPPORTED;
+
+    #[test]
+    fn the_documentation_has_the_table() {
+        let rows: String = SUPPORTED.iter().map(|(name, what)| format!("| {name} | {what} |\n")).collect();
+        let text = include_str!("../../../../docs/onnx-import.md");
+        assert!(text.ends_with(&format!("|---|---|\n{rows}")), "docs/onnx-import.md should end in:\n{rows}");
+    }
 }
