@@ -37,12 +37,12 @@ Examples:
   vgg build my-network.vgg --out my-network --name my_network --embed
   cd vgg16 && cargo test --release")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
     /// The directory to make. One that is there must be empty, or --force be given
     #[arg(long, short, visible_alias = "output", value_name = "DIR")]
     out: PathBuf,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: seeded:0]
+    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// The name of the crate [default: that of the network in snake case: vgg_d]
@@ -110,7 +110,7 @@ impl Default for Options {
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, out, weights, name, batch, embed, force, logits, exact } = arguments;
     let model = Model::open(model)?;
-    let source = weights_source(weights.as_deref(), progress)?;
+    let source = weights_source(&model, weights.as_deref(), progress)?;
     let options =
         Options { name: name.clone(), batch: *batch, embed: *embed, force: *force, logits: *logits, exact: *exact };
     build(&model, &source, out, &options, progress)?;

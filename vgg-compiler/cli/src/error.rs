@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use vgg_compiler::CompileError;
-use vgg_compiler::onnx::ExportError;
+use vgg_compiler::onnx::{ExportError, ImportError};
 use vgg_compiler::plan::PlanError;
 use vgg_compiler::rust::EmitError;
 use vgg_compiler::spec::diagnostic::FileErrors;
@@ -180,6 +180,22 @@ impl From<Vec<WeightsError>> for Error {
 impl From<WeightsError> for Error {
     fn from(error: WeightsError) -> Self {
         vec![error].into()
+    }
+}
+
+impl From<ImportError> for Error {
+    fn from(error: ImportError) -> Self {
+        match &error {
+            ImportError::Read { path, source } => Self::reading(path, source)
+                .with_help("give the path of a .onnx file, or a variant that `vgg list` shows"),
+            ImportError::Refused { .. } => {
+                let refused = Self::refused(error.to_string());
+                match error.help() {
+                    Some(help) => refused.with_help(help),
+                    None => refused,
+                }
+            }
+        }
     }
 }
 

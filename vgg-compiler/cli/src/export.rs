@@ -25,12 +25,12 @@ Examples:
   vgg export vgg-a -o vgg11.onnx --external          (writes vgg11.safetensors, too)
   vgg export my-network.vgg -o my-network.onnx --batch dynamic --logits")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
     /// The ONNX file to write
     #[arg(long, short, visible_alias = "out", value_name = "F.onnx")]
     output: PathBuf,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: seeded:0]
+    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Images of one inference, or `dynamic` for any number
@@ -82,7 +82,7 @@ impl Default for Options {
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, output, weights, batch, opset, external, logits } = arguments;
     let model = Model::open(model)?;
-    let source = weights_source(weights.as_deref(), progress)?;
+    let source = weights_source(&model, weights.as_deref(), progress)?;
     let options = Options { batch: *batch, opset: *opset, external: *external, logits: *logits };
     let written = export(&model, &source, output, &options, progress)?;
     for path in written {
@@ -189,7 +189,7 @@ fn file_name(path: &Path) -> Result<String, Error> {
 pub(crate) fn refuse_input(path: &Path, model: &Model, source: &WeightsSource) -> Result<(), Error> {
     let weights = match source {
         WeightsSource::File(weights) => Some(weights.as_path()),
-        WeightsSource::Seeded(_) => None,
+        WeightsSource::Seeded(_) | WeightsSource::Imported { .. } => None,
     };
     for (input, what) in [(model.path(), "model"), (weights, "weights")] {
         if input.is_some_and(|input| same_file(input, path)) {

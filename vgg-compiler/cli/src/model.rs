@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use vgg_compiler::onnx;
 use vgg_compiler::spec::names::file_stem;
 use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
 use vgg_compiler::spec::{ModelSpec, variants};
-use vgg_compiler::weights::{Weights, WeightsSource};
+use vgg_compiler::weights::{Tensors, Weights, WeightsSource};
 use vgg_compiler::{CompileOptions, Compiled, compile, ir::TypedGraph};
 
 use crate::error::Error;
@@ -30,6 +32,19 @@ pub enum Origin {
     Variant(&'static variants::Variant),
     /// In this file.
     File(PathBuf),
+    /// In this ONNX file, with its weights.
+    Onnx(Box<Foreign>),
+}
+
+/// What an ONNX file brings beside its network.
+#[derive(Debug, Clone)]
+pub struct Foreign {
+    /// The file.
+    pub path: PathBuf,
+    /// Its weights.
+    pub tensors: Arc<Tensors>,
+    /// What network it is, and what was done to it: a sentence.
+    pub summary: String,
 }
 
 impl Model {
@@ -45,7 +60,7 @@ impl Model {
         let path = Path::new(model);
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
-            Some("onnx") => Err(unread(path)),
+            Some("onnx") => Self::import(path),
             Some("vgg") => Self::read(path),
             None if path.is_dir() || !path.exists() => Err(unknown(model)),
             None => Self::read(path),
@@ -56,6 +71,13 @@ impl Model {
             }
             Some(_) => Err(unknown(model)),
         }
+    }
+
+    fn import(path: &Path) -> Result<Self, Error> {
+        let onnx::Imported { spec, tensors, notes, recognised } = onnx::import(path)?;
+        let summary = std::iter::once(recognised).chain(notes).collect::<Vec<_>>().join("; ");
+        let foreign = Foreign { path: path.to_owned(), tensors: Arc::new(tensors), summary };
+        Ok(Self { spec, origin: Origin::Onnx(Box::new(foreign)) })
     }
 
     fn read(path: &Path) -> Result<Self, Error> {
@@ -75,17 +97,17 @@ impl Model {
 
     /// Its name for people and in reports: the variant's, or that of the declared network.
     pub fn name(&self) -> &str {
-        match self.origin {
+        match &self.origin {
             Origin::Variant(variant) => variant.name,
-            Origin::File(_) => &self.spec.name.value,
+            Origin::File(_) | Origin::Onnx(_) => &self.spec.name.value,
         }
     }
 
     /// The stem of its files and the default name of its crate: `vgg_d`, or the declared name in snake case.
     pub fn file_stem(&self) -> String {
-        match self.origin {
+        match &self.origin {
             Origin::Variant(variant) => variant.name.replace('-', "_"),
-            Origin::File(_) => file_stem(&self.spec.name.value),
+            Origin::File(_) | Origin::Onnx(_) => file_stem(&self.spec.name.value),
         }
     }
 
@@ -94,16 +116,9 @@ impl Model {
         match &self.origin {
             Origin::Variant(_) => None,
             Origin::File(path) => Some(path),
+            Origin::Onnx(foreign) => Some(&foreign.path),
         }
     }
-}
-
-fn unread(path: &Path) -> Error {
-    let message = "ONNX files are not read as models yet, expected a built-in variant or a .vgg file";
-    Error::refused(format!("{}: {message}", path.display())).with_help(
-        "declare the network in a .vgg file (`vgg show vgg-d --vgg` prints one to start from) and give its weights with \
-         --weights",
-    )
 }
 
 fn unknown(model: &OsStr) -> Error {
@@ -112,7 +127,7 @@ fn unknown(model: &OsStr) -> Error {
     let error = Error::refused(format!("`{shown}` is neither a built-in variant nor a file, expected one of the two"));
     match variants::suggest(&shown) {
         Some(name) => error.with_help(format!("did you mean `{name}`? `vgg list` shows all variants")),
-        None => error.with_help(format!("the variants are {}; a path ends in .vgg", names())),
+        None => error.with_help(format!("the variants are {}; a path ends in .vgg or .onnx", names())),
     }
 }
 
@@ -139,21 +154,29 @@ fn read_text(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// The weights that `--weights` names; generated ones, with a remark, when it is absent.
+/// The weights that `--weights` names; when it is absent, those of the model's ONNX file, or generated ones. A remark says which.
 ///
 /// # Errors
 ///
 /// When the text is no source of weights.
-pub fn weights_source(option: Option<&OsStr>, progress: &Progress) -> Result<WeightsSource, Error> {
+pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress) -> Result<WeightsSource, Error> {
+    if let Origin::Onnx(foreign) = &model.origin {
+        progress.note(&format!("{}: {}", foreign.path.display(), foreign.summary));
+    }
     match option {
         Some(text) => match text.to_str() {
             Some(text) => Ok(WeightsSource::parse(text)?),
             None => Ok(WeightsSource::File(text.into())),
         },
-        None => {
-            progress.note("no --weights given: using seeded:0, generated numbers that have learned nothing");
-            Ok(WeightsSource::Seeded(0))
-        }
+        None => match &model.origin {
+            Origin::Onnx(foreign) => {
+                Ok(WeightsSource::Imported { path: foreign.path.clone(), tensors: Arc::clone(&foreign.tensors) })
+            }
+            _ => {
+                progress.note("no --weights given: using seeded:0, generated numbers that have learned nothing");
+                Ok(WeightsSource::Seeded(0))
+            }
+        },
     }
 }
 
@@ -161,7 +184,9 @@ pub fn weights_source(option: Option<&OsStr>, progress: &Progress) -> Result<Wei
 pub(crate) fn source_name(source: &WeightsSource) -> String {
     match source {
         WeightsSource::Seeded(_) => source.to_string(),
-        WeightsSource::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        WeightsSource::File(path) | WeightsSource::Imported { path, .. } => {
+            path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        }
     }
 }
 
@@ -173,7 +198,7 @@ pub(crate) fn source_name(source: &WeightsSource) -> String {
 pub fn load_weights(source: &WeightsSource, graph: &TypedGraph, progress: &Progress) -> Result<Weights, Error> {
     let verb = match source {
         WeightsSource::Seeded(_) => "generating",
-        WeightsSource::File(_) => "reading",
+        WeightsSource::File(_) | WeightsSource::Imported { .. } => "reading",
     };
     let _stage = progress.step(format!("{verb} the weights ({source})"));
     Ok(source.load(graph)?)

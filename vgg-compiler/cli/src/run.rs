@@ -41,12 +41,12 @@ With --json (numbers that are not finite are null):
    \"images\": [{\"top\": [{\"index\", \"score\"}] (empty for feature maps), \"min\", \"max\", \"mean\"}],
    \"written\": path or null, \"taps\": [{\"name\", \"shape\": [N, ..], \"path\"}]}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
     /// Images: little-endian f32, C order, shape [N, C, H, W] with any N
     #[arg(long, short, value_name = "X.npy")]
     input: PathBuf,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: seeded:0]
+    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Write the output of the network as an array: [N, classes], or [N, C, H, W]
@@ -163,7 +163,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
     let taps = resolve(&compiled, tap)?;
     let graph = compiled.graph;
     let files = Files::new(output.as_deref(), tap);
-    let source = weights_source(weights.as_deref(), progress)?;
+    let source = weights_source(&model, weights.as_deref(), progress)?;
     files.check(&model, &source, input)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     let count = threads.count();

@@ -9,7 +9,7 @@ use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::console;
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::{Model, Origin};
 use crate::table::{Align, Table, bytes};
 
 /// Show the layers of a network: names, shapes, parameters, multiply-accumulates, and how each is computed
@@ -23,14 +23,14 @@ Examples:
   vgg show vgg-d --vgg > my-network.vgg
 
 With --json (extents are without the batch):
-  {\"model\", \"name\", \"docs\": [..], \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
+  {\"model\", \"name\", \"docs\": [..], \"recognised\" (of an ONNX file, or null), \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
    \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
    \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"macs\",
                \"step\" (that computes it)}],
    \"steps\": [{\"name\", \"layers\": [..], \"computes\", \"algorithm\" (null but for convolutions),
               \"output\": [..], \"parameters\", \"macs\"}]}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
     /// Print one JSON document
     #[arg(long, conflicts_with = "vgg")]
@@ -47,10 +47,14 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Error> {
         return console::print(&model.spec.to_string());
     }
     let compiled = model.compile(&CompileOptions::default())?;
-    if arguments.json { console::print_json(&document(&model, &compiled)) } else { console::print(&text(&compiled)) }
+    if arguments.json {
+        console::print_json(&document(&model, &compiled))
+    } else {
+        console::print(&text(&model, &compiled))
+    }
 }
 
-fn text(compiled: &Compiled) -> String {
+fn text(model: &Model, compiled: &Compiled) -> String {
     let Compiled { graph, plan, .. } = compiled;
     let mut table = Table::new(&[
         ("layer", Align::Left),
@@ -71,6 +75,9 @@ fn text(compiled: &Compiled) -> String {
         grouped(graph.total_macs()),
     ]);
     let mut text = String::new();
+    if let Origin::Onnx(foreign) = &model.origin {
+        text += &format!("{}\n", foreign.summary);
+    }
     for line in &graph.docs {
         text += &format!("{line}\n");
     }
@@ -125,6 +132,10 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
         "model": model.name(),
         "name": graph.name,
         "docs": graph.docs,
+        "recognised": match &model.origin {
+            Origin::Onnx(foreign) => Some(&foreign.summary),
+            _ => None,
+        },
         "input": extents(graph.input_shape()),
         "output": extents(graph.output_shape()),
         "parameters": graph.param_count(),

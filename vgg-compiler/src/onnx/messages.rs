@@ -194,9 +194,18 @@ pub struct TensorProto {
     /// Its elements as floats.
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
+    /// Its elements as whole numbers of up to 32 bits, or the bits of half-precision ones.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
+    /// Its elements as whole numbers.
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     /// Its name.
     #[prost(string, optional, tag = "8")]
     pub name: Option<String>,
+    /// Its elements in double precision.
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
     /// Its elements as little-endian bytes.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub raw_data: Option<Bytes>,

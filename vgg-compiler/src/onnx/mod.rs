@@ -1,12 +1,14 @@
 //! ONNX files.
 //!
 //! [`write_model`] makes a message of a graph, lays it out as [`Piece`]s between which the weights stand, and writes
-//! these one after the other: the weights are never copied. The messages are [`messages`].
+//! these one after the other: the weights are never copied. [`import()`] reads a file back into a declaration and its weights.
+//! The messages are [`messages`].
 //!
 //! Source: <https://onnx.ai/onnx/repo-docs/IR.html>.
 
 mod error;
 mod export;
+mod import;
 pub mod messages;
 mod model;
 mod options;
@@ -14,5 +16,6 @@ mod pieces;
 
 pub use error::ExportError;
 pub use export::{graph_bytes, pieces, write_model};
+pub use import::{ImportError, Imported, SUPPORTED, import};
 pub use options::{Batch, DEFAULT_OPSET, ExportOptions, OPSETS, Outputs, ir_version};
 pub use pieces::Piece;

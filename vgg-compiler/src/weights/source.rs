@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::error::WeightsError;
 use super::resolve::Weights;
 use super::safetensors::read;
 use super::seeded::seeded;
+use super::tensors::Tensors;
 use crate::ir::TypedGraph;
 
 /// Where weights come from.
@@ -16,6 +18,13 @@ pub enum WeightsSource {
     Seeded(u64),
     /// Read from this file.
     File(PathBuf),
+    /// Those that came with a network.
+    Imported {
+        /// The network's file.
+        path: PathBuf,
+        /// Its tensors, under the keys of the network's parameters.
+        tensors: Arc<Tensors>,
+    },
 }
 
 impl WeightsSource {
@@ -39,6 +48,7 @@ impl WeightsSource {
         let tensors = match self {
             Self::Seeded(seed) => seeded(graph, *seed),
             Self::File(path) => read(path).map_err(|error| vec![error])?,
+            Self::Imported { tensors, .. } => Tensors::clone(tensors),
         };
         Weights::resolve(graph, tensors, &self.to_string())
     }
@@ -48,7 +58,7 @@ impl fmt::Display for WeightsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Seeded(seed) => write!(f, "seeded:{seed}"),
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) | Self::Imported { path, .. } => path.display().fmt(f),
         }
     }
 }

@@ -168,7 +168,7 @@ impl<'a> Files<'a> {
     pub(super) fn weights(&mut self, source: &WeightsSource, progress: &Progress) -> Result<WeightsSource, Error> {
         match source {
             WeightsSource::File(_) => Ok(source.clone()),
-            WeightsSource::Seeded(_) => {
+            WeightsSource::Seeded(_) | WeightsSource::Imported { .. } => {
                 let weights = self.export(source, progress)?.with_extension("safetensors");
                 memory::reset_peak();
                 Ok(WeightsSource::File(weights))

@@ -59,9 +59,9 @@ With --json (times in milliseconds; rates in 10^9 a second; numbers that are not
    \"ort\": null or {\"version\", \"median_ms\", \"min_ms\", \"max_ms\", \"spread\", \"noisy\", \"images_per_second\",
            \"first_ms\", \"load_ms\", \"ratio\" (its median / this one: above 1 it is slower)}}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: seeded:0]
+    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]
@@ -97,7 +97,7 @@ enum Against {
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, weights, threads: asked, runs, batch, exact, against, json, serve } = arguments;
     let model = Model::open(model)?;
-    let source = weights_source(weights.as_deref(), progress)?;
+    let source = weights_source(&model, weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     if let Some(input) = serve {
         return serve::serve(&model, &source, input, &threads, isa, *exact, progress);

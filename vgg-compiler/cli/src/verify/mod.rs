@@ -50,9 +50,9 @@ With --json, whether or not the bounds hold (figures that are not finite are nul
                         it stores no such value}],
    \"crate\": null or {\"max_abs\", \"max_rel\", \"normwise\", \"path\", \"bound\", \"pass\"}}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg file
+    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: seeded:0]
+    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Images: little-endian f32, C order, shape [N, C, H, W] [default: one image of standard normal numbers]
@@ -79,7 +79,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     let Arguments { model, weights, input, generated, threads: asked, exact, logits, json } = arguments;
     let model = Model::open(model)?;
     let graph = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?.graph;
-    let source = weights_source(weights.as_deref(), progress)?;
+    let source = weights_source(&model, weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     let shape = graph.input_shape();
     let images = match input {
