@@ -37,6 +37,7 @@ fn show_has_the_layers_and_the_plan() {
             "model",
             "name",
             "docs",
+            "recognised",
             "input",
             "output",
             "parameters",
