@@ -3,7 +3,7 @@
 use vgg_runtime::reference::{self, Conv};
 use vgg_runtime::*;
 
-use crate::common::*;
+use super::common::*;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {

@@ -3,7 +3,7 @@
 use vgg_runtime::reference;
 use vgg_runtime::*;
 
-use crate::common::*;
+use super::common::*;
 
 #[test]
 fn gemm_around_every_tile_and_batch() {

@@ -2,7 +2,7 @@
 
 use vgg_runtime::*;
 
-use crate::common::*;
+use super::common::*;
 
 #[test]
 fn packing_and_flattening_move_every_value_to_its_place() {

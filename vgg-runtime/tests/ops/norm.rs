@@ -3,7 +3,7 @@
 use vgg_runtime::reference::{self, Lrn, Nchw};
 use vgg_runtime::*;
 
-use crate::common::*;
+use super::common::*;
 
 fn image(shape: Nchw, halo: [usize; 4]) -> Blocked {
     Blocked { channels: shape.channels, height: shape.height, width: shape.width, block: BLOCK, halo }

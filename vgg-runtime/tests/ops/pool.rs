@@ -3,7 +3,7 @@
 use vgg_runtime::reference::{self, Nchw};
 use vgg_runtime::*;
 
-use crate::common::*;
+use super::common::*;
 
 #[derive(Clone, Copy, Debug)]
 struct Case {

@@ -2,7 +2,7 @@
 
 use vgg_runtime::*;
 
-use crate::common::*;
+use super::common::*;
 
 const DENORMAL: f32 = f32::MIN_POSITIVE / 1024.0;
 

@@ -3,8 +3,8 @@
 use vgg_runtime::reference::{self, Conv};
 use vgg_runtime::*;
 
-use crate::common::*;
-use crate::conv::{BASE, Case, window};
+use super::common::*;
+use super::conv::{BASE, Case, window};
 
 const WINOGRAD: [Algorithm; 2] = [Algorithm::WinogradF4, Algorithm::WinogradF6];
 
