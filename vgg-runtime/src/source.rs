@@ -58,6 +58,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "simd/avx512.rs"
     "simd/mod.rs"
     "simd/portable.rs"
+    "simd/x86.rs"
     "source.rs"
     "threads.rs"
     "weights.rs"
