@@ -72,23 +72,7 @@ fn sized<S: Simd, const IN: usize>(
     count: usize,
     row: &mut Row<'_>,
 ) {
-    match size {
-        1 => strided::<S, IN, 1>(simd, reduction, start, count, row),
-        2 => strided::<S, IN, 2>(simd, reduction, start, count, row),
-        3 if S::TILE >= 3 => strided::<S, IN, 3>(simd, reduction, start, count, row),
-        4 if S::TILE >= 4 => strided::<S, IN, 4>(simd, reduction, start, count, row),
-        5 if S::TILE >= 5 => strided::<S, IN, 5>(simd, reduction, start, count, row),
-        6 if S::TILE >= 6 => strided::<S, IN, 6>(simd, reduction, start, count, row),
-        7 if S::TILE >= 7 => strided::<S, IN, 7>(simd, reduction, start, count, row),
-        8 if S::TILE >= 8 => strided::<S, IN, 8>(simd, reduction, start, count, row),
-        9 if S::TILE >= 9 => strided::<S, IN, 9>(simd, reduction, start, count, row),
-        10 if S::TILE >= 10 => strided::<S, IN, 10>(simd, reduction, start, count, row),
-        11 if S::TILE >= 11 => strided::<S, IN, 11>(simd, reduction, start, count, row),
-        12 if S::TILE >= 12 => strided::<S, IN, 12>(simd, reduction, start, count, row),
-        13 if S::TILE >= 13 => strided::<S, IN, 13>(simd, reduction, start, count, row),
-        14 if S::TILE >= 14 => strided::<S, IN, 14>(simd, reduction, start, count, row),
-        _ => unreachable!("a register tile has 1 to {} pixels", S::TILE),
-    }
+    with_rows!(size, S::TILE, MR => strided::<S, IN, MR>(simd, reduction, start, count, row));
 }
 
 fn strided<S: Simd, const IN: usize, const MR: usize>(

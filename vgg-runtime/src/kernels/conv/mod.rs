@@ -2,6 +2,23 @@
 //!
 //! Direct summation has its register tile in `microkernel`; what happens to the sums afterwards stands in `epilogue`.
 
+/// Evaluates `$body` with a constant `$mr` in place of `$size`, the rows of a register tile, of which there are at most `$most`.
+macro_rules! with_rows {
+    ($size:expr, $most:expr, $mr:ident => $body:expr) => {
+        $crate::kernels::conv::with_rows!(@ $size, $most, $mr => $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    (@ $size:expr, $most:expr, $mr:ident => $body:expr, $($rows:literal)*) => {
+        match $size {
+            $($rows if $most >= $rows => {
+                const $mr: usize = $rows;
+                $body
+            })*
+            _ => unreachable!("a register tile has 1 to {} rows", $most),
+        }
+    };
+}
+use with_rows;
+
 mod direct;
 mod epilogue;
 mod microkernel;

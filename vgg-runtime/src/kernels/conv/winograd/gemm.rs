@@ -96,25 +96,7 @@ unsafe fn sized<S: Simd>(
     ahead: &mut Ahead,
 ) {
     // SAFETY: passed on.
-    unsafe {
-        match size {
-            1 => run::<S, 1>(simd, count, blocks, matrix, weights, products, ahead),
-            2 => run::<S, 2>(simd, count, blocks, matrix, weights, products, ahead),
-            3 if S::TILE >= 3 => run::<S, 3>(simd, count, blocks, matrix, weights, products, ahead),
-            4 if S::TILE >= 4 => run::<S, 4>(simd, count, blocks, matrix, weights, products, ahead),
-            5 if S::TILE >= 5 => run::<S, 5>(simd, count, blocks, matrix, weights, products, ahead),
-            6 if S::TILE >= 6 => run::<S, 6>(simd, count, blocks, matrix, weights, products, ahead),
-            7 if S::TILE >= 7 => run::<S, 7>(simd, count, blocks, matrix, weights, products, ahead),
-            8 if S::TILE >= 8 => run::<S, 8>(simd, count, blocks, matrix, weights, products, ahead),
-            9 if S::TILE >= 9 => run::<S, 9>(simd, count, blocks, matrix, weights, products, ahead),
-            10 if S::TILE >= 10 => run::<S, 10>(simd, count, blocks, matrix, weights, products, ahead),
-            11 if S::TILE >= 11 => run::<S, 11>(simd, count, blocks, matrix, weights, products, ahead),
-            12 if S::TILE >= 12 => run::<S, 12>(simd, count, blocks, matrix, weights, products, ahead),
-            13 if S::TILE >= 13 => run::<S, 13>(simd, count, blocks, matrix, weights, products, ahead),
-            14 if S::TILE >= 14 => run::<S, 14>(simd, count, blocks, matrix, weights, products, ahead),
-            _ => unreachable!("a register tile has 1 to {} rows", S::TILE),
-        }
-    }
+    unsafe { with_rows!(size, S::TILE, MR => run::<S, MR>(simd, count, blocks, matrix, weights, products, ahead)) }
 }
 
 /// Computes `count` groups of `MR` rows.

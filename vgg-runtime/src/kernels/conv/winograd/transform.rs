@@ -1,15 +1,16 @@
 //! The transforms of one axis of a tile, on vectors of eight channels.
 //!
-//! With a kernel of `r` taps, 3 or 5, a tile of `m` outputs reads `n = m + r - 1` inputs and is computed by Toom-Cook's method at `n` points, of which one is infinity:
-//! `y = A^T [(G g) * (B^T d)]` (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016). The points come in pairs
-//! `+p, -p`, so that both rows of a pair share an even and an odd part. At a point p:
+//! With a kernel of `r` taps, 3 or 5, a tile of `m` outputs reads `n = m + r - 1` inputs and is computed by Toom-Cook's method at `n`
+//! points, of which one is infinity: `y = A^T [(G g) * (B^T d)]` (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks",
+//! 2016). The points come in pairs `+p, -p`, so that both rows of a pair share an even and an odd part. At a point p:
 //!
 //! - `G` has the row `[1, p, .. p^(r-1)] / f` with `f = product of (p - q)` over the other points q of the *whole* set,
 //! - `B^T` has the coefficients of `product of (x - q)` over the other points of the *span*, times the `(p - q)` of the points of the
 //!   whole set that the span leaves out,
 //! - `A^T` has the column `[1, p, p^2, ..]`.
 //!
-//! At infinity `G` has the unit row of the last tap, `B^T` the coefficients of `product of (x - q)`, and `A^T` the unit column of the last output.
+//! At infinity `G` has the unit row of the last tap, `B^T` the coefficients of `product of (x - q)`, and `A^T` the unit column of the last
+//! output.
 //!
 //! A narrower span at the edge of an image uses a part of the points of the whole set. Its scale is absorbed in `B^T`, so the weights
 //! transformed for the whole set serve it too. `B^T` does not know `r`: F(4, 5) shares that of F(6, 3).
@@ -325,23 +326,42 @@ impl Transform<8, 6> for SixOfF6 {
 
     #[inline(always)]
     fn output<S: Simd>(simd: S, m: Line<S, 8>) -> Line<S, 6> {
-        let c = |x: f32| simd.splat(x);
-        let (sum_1, difference_1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-        let (sum_2, difference_2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-        let (sum_h, difference_h) = (simd.add(m[5], m[6]), simd.sub(m[5], m[6]));
-        // one + 2^k two + 2^-k half
-        let power = |one, two, half, k: i32| {
-            let scale = (1u32 << k) as f32;
-            simd.mul_add(half, c(1.0 / scale), simd.mul_add(two, c(scale), one))
-        };
-        [
-            simd.add(simd.add(m[0], sum_1), simd.add(sum_2, sum_h)),
-            power(difference_1, difference_2, difference_h, 1),
-            power(sum_1, sum_2, sum_h, 2),
-            power(difference_1, difference_2, difference_h, 3),
-            power(sum_1, sum_2, sum_h, 4),
-            simd.add(power(difference_1, difference_2, difference_h, 5), m[7]),
-        ]
+        let sums = Eight::new(simd, m);
+        [sums.zeroth(), sums.power(1), sums.power(2), sums.power(3), sums.power(4), simd.add(sums.power(5), m[7])]
+    }
+}
+
+/// Products at the points of F(6, 3), those of each pair of points added and subtracted.
+struct Eight<S: Simd> {
+    simd: S,
+    zero: S::Vector,
+    /// Of ±1, ±2 and ±½.
+    sums: Line<S, 3>,
+    differences: Line<S, 3>,
+}
+
+impl<S: Simd> Eight<S> {
+    #[inline(always)]
+    fn new(simd: S, m: Line<S, 8>) -> Self {
+        let sums = [simd.add(m[1], m[2]), simd.add(m[3], m[4]), simd.add(m[5], m[6])];
+        let differences = [simd.sub(m[1], m[2]), simd.sub(m[3], m[4]), simd.sub(m[5], m[6])];
+        Self { simd, zero: m[0], sums, differences }
+    }
+
+    /// The sum over all finite points.
+    #[inline(always)]
+    fn zeroth(&self) -> S::Vector {
+        let (simd, [one, two, half]) = (self.simd, self.sums);
+        simd.add(simd.add(self.zero, one), simd.add(two, half))
+    }
+
+    /// The sum over the finite points with the factor `p^exponent`, which is not `p^0`.
+    #[inline(always)]
+    fn power(&self, exponent: u32) -> S::Vector {
+        let simd = self.simd;
+        let [one, two, half] = if exponent.is_multiple_of(2) { self.sums } else { self.differences };
+        let scale = (1u32 << exponent) as f32;
+        simd.mul_add(half, simd.splat(1.0 / scale), simd.mul_add(two, simd.splat(scale), one))
     }
 }
 
@@ -358,18 +378,8 @@ impl Transform<8, 4> for FourOfF4Taps5 {
 
     #[inline(always)]
     fn output<S: Simd>(simd: S, m: Line<S, 8>) -> Line<S, 4> {
-        let c = |x: f32| simd.splat(x);
-        let (sum_1, difference_1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-        let (sum_2, difference_2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-        let (sum_h, difference_h) = (simd.add(m[5], m[6]), simd.sub(m[5], m[6]));
-        // one + 2^k two + 2^-k half
-        let power = |one, two, half, scale: f32| simd.mul_add(half, c(1.0 / scale), simd.mul_add(two, c(scale), one));
-        [
-            simd.add(simd.add(m[0], sum_1), simd.add(sum_2, sum_h)),
-            power(difference_1, difference_2, difference_h, 2.0),
-            power(sum_1, sum_2, sum_h, 4.0),
-            simd.add(power(difference_1, difference_2, difference_h, 8.0), m[7]),
-        ]
+        let sums = Eight::new(simd, m);
+        [sums.zeroth(), sums.power(1), sums.power(2), simd.add(sums.power(3), m[7])]
     }
 }
 

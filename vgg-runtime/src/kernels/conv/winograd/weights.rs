@@ -28,7 +28,7 @@ pub(super) fn kernel_transform(whole: Span, taps: usize) -> [[f64; MAX_TAPS]; MA
     rows
 }
 
-/// Transforms `weight` (`OIHW`, finite) into `packed`: `[block of 2 panels][frequency][panel][depth][16]`, where the depth runs over
+/// Transforms `weight` (`OIHW`, finite) into `packed`: `[block of PANELS panels][frequency][panel][depth][16]`, where the depth runs over
 /// input blocks, phases and the channels of a block. The arithmetic is f64; each value is rounded once.
 pub(crate) fn pack(dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) {
     let (whole, taps) = (whole(dims), taps(dims));
