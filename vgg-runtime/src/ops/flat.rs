@@ -18,12 +18,7 @@ pub fn softmax<S: Simd, L: Layer<SoftmaxDims>>(
     input: &[f32],
     output: &mut [f32],
 ) {
-    let dims = layer.dims().check();
-    check_len("softmax", "the input", input, dims.features, dims.batch);
-    check_len("softmax", "the output", output, dims.features, dims.batch);
-    for_each_chunk(simd, threads, output, dims.features, |image, output| {
-        kernel::softmax(&input[image * dims.features..][..dims.features], output);
-    });
+    for_each_image("softmax", simd, threads, layer.dims(), input, output, kernel::softmax);
 }
 
 /// The logarithm of softmax of each image ([ONNX LogSoftmax](https://onnx.ai/onnx/operators/onnx__LogSoftmax.html) over the last axis),
@@ -38,11 +33,24 @@ pub fn log_softmax<S: Simd, L: Layer<SoftmaxDims>>(
     input: &[f32],
     output: &mut [f32],
 ) {
-    let dims = layer.dims().check();
-    check_len("log_softmax", "the input", input, dims.features, dims.batch);
-    check_len("log_softmax", "the output", output, dims.features, dims.batch);
-    for_each_chunk(simd, threads, output, dims.features, |image, output| {
-        kernel::log_softmax(&input[image * dims.features..][..dims.features], output);
+    for_each_image("log_softmax", simd, threads, layer.dims(), input, output, kernel::log_softmax);
+}
+
+/// Calls `kernel` with each image and its output.
+fn for_each_image<S: Simd>(
+    operation: &'static str,
+    simd: S,
+    threads: &Threads,
+    dims: SoftmaxDims,
+    input: &[f32],
+    output: &mut [f32],
+    kernel: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    let features = dims.check().features;
+    check_len(operation, "the input", input, features, dims.batch);
+    check_len(operation, "the output", output, features, dims.batch);
+    for_each_chunk(simd, threads, output, features, |image, output| {
+        kernel(&input[image * features..][..features], output);
     });
 }
 
