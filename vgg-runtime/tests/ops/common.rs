@@ -121,7 +121,10 @@ impl Program for Call<'_> {
 }
 
 const CANARY: f32 = 1.234_567e33;
-const CANARIES: usize = 64;
+const CANARIES: usize = if GUARDED { 0 } else { 64 };
+
+/// Whether this is a binary in which a page that may not be touched stands where the canaries do here, and catches reads as well.
+const GUARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), [b'g', b'u', b'a', b'r', b'd', b'_', ..]);
 
 /// What `op` writes into a buffer that held NaN before, with scratch memory that holds NaN, between canaries that must survive.
 pub(crate) fn run(isa: Isa, threads: &Threads, op: &Op<'_>, input: &[f32]) -> Vec<f32> {
