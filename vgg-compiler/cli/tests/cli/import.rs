@@ -92,8 +92,6 @@ fn damaged_files_are_refused() {
     std::fs::remove_file(place.path("apart.safetensors")).unwrap();
     let stderr = place.fails(3, &["show", "apart.onnx"]);
     assert!(stderr.contains("`apart.safetensors`, which cannot be read"), "{stderr}");
-    let text = String::from_utf8_lossy(&whole).contains("MaxPool");
-    assert!(text);
     let at = whole.windows(7).position(|bytes| bytes == b"MaxPool").unwrap();
     let mut foreign = whole;
     foreign[at..at + 7].copy_from_slice(b"MaxFool");
