@@ -8,7 +8,7 @@ use super::constant::{Constant, Externals, floats, read};
 use super::error::{Refusal, printable};
 use super::fold::Folder;
 use super::node::Node;
-use crate::onnx::messages::{DimensionValue, GraphProto, ModelProto, ValueInfoProto};
+use crate::onnx::messages::{DataType, DimensionValue, GraphProto, ModelProto, ValueInfoProto};
 use crate::spec::LayerKind;
 use crate::spec::limits::{MAX_CHANNELS, MAX_EXTENT, MAX_LAYERS};
 
@@ -183,8 +183,8 @@ fn input(graph: &GraphProto) -> Result<Input, Refusal> {
 pub const SUPPORTED: &[(&str, &str)] = &[
     ("Add", "with a constant for each channel: folded into a neighbour's weights"),
     ("AveragePool", "`avgpool`; not with `count_include_pad` and padding; 1x1 windows are removed"),
-    ("BatchNormalization", "folded in f64 into the layer before it or behind it"),
-    ("Cast", "of constants; removed from activations"),
+    ("BatchNormalization", "with stored statistics: folded in f64 into the layer before it or behind it"),
+    ("Cast", "of constants; removed from activations, of which it makes other real numbers"),
     ("Concat", "of constants"),
     ("Constant", "evaluated"),
     ("ConstantOfShape", "evaluated"),
@@ -281,6 +281,9 @@ impl Walker<'_> {
             "GlobalAveragePool" => self.chain.mean(node, form),
             "LRN" => self.chain.lrn(node, form),
             "BatchNormalization" => {
+                if node.int("training_mode", 0) != 0 {
+                    return Err(node.unsupported("training_mode is 1, expected 0"));
+                }
                 let of = |index: usize| wide(node, constant(index)?, form);
                 let (scale, shift, mean, variance) = (of(1)?, of(2)?, of(3)?, of(4)?);
                 let epsilon = f64::from(node.float("epsilon", 1e-5));
@@ -301,7 +304,16 @@ impl Walker<'_> {
             }
             "MatMul" => self.chain.fc(node, form, constant(1)?, false),
             "Gemm" => self.gemm(node, form, constant(1)?, inputs.get(2).copied().flatten()),
-            "Identity" | "Cast" => Ok(form),
+            "Identity" => Ok(form),
+            "Cast" => {
+                let real = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double];
+                match node.int("to", 0) {
+                    to if real.iter().any(|&kind| kind as i64 == to) => Ok(form),
+                    to => {
+                        Err(node.unsupported(format_args!("it casts activations to type {to}, expected real numbers")))
+                    }
+                }
+            }
             "Dropout" => {
                 self.chain.notes.insert("dropout removed".into());
                 Ok(form)
@@ -463,7 +475,69 @@ fn pad(node: Node<'_>, form: Form, inputs: &[Option<&Constant>]) -> Result<Form,
 
 #[cfg(test)]
 mod tests {
-    use super::SUPPORTED;
+    use super::{Externals, SUPPORTED, walk};
+    use crate::onnx::messages::{
+        AttributeProto, DataType, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+        TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    };
+
+    /// What becomes of a file of one node that reads an image of two channels, and with it constants of two numbers.
+    fn of_one_node(op_type: &str, constants: usize, attribute: (&str, i64)) -> Result<usize, String> {
+        let names = (0..constants).map(|index| format!("c{index}"));
+        let initializer = names.clone().map(|name| TensorProto {
+            name: Some(name),
+            dims: vec![2],
+            data_type: Some(DataType::Float as i32),
+            float_data: vec![1.0, 2.0],
+            ..TensorProto::default()
+        });
+        let node = NodeProto {
+            input: std::iter::once("x".to_owned()).chain(names).collect(),
+            output: vec!["y".into()],
+            name: Some("n".into()),
+            op_type: Some(op_type.into()),
+            attribute: vec![AttributeProto {
+                name: Some(attribute.0.into()),
+                i: Some(attribute.1),
+                ..AttributeProto::default()
+            }],
+            ..NodeProto::default()
+        };
+        let dim =
+            [1, 2, 4, 4].map(|extent| Dimension { value: Some(DimensionValue::DimValue(extent)), denotation: None });
+        let shape = Some(TensorShapeProto { dim: dim.to_vec() });
+        let tensor_type = Some(TensorTypeProto { elem_type: Some(DataType::Float as i32), shape });
+        let kind = Some(TypeProto { tensor_type, ..TypeProto::default() });
+        let value = |name: &str| ValueInfoProto { name: Some(name.into()), r#type: kind.clone(), doc_string: None };
+        let graph = GraphProto {
+            initializer: initializer.collect(),
+            node: vec![node],
+            input: vec![value("x")],
+            output: vec![value("y")],
+            ..GraphProto::default()
+        };
+        let opset_import = vec![OperatorSetIdProto { domain: None, version: Some(17) }];
+        let model = ModelProto { opset_import, graph: Some(graph), ..ModelProto::default() };
+        walk(&model, &mut Externals::new(None)).map(|walked| walked.layers.len()).map_err(|refusal| refusal.problem)
+    }
+
+    #[test]
+    fn a_cast_that_changes_activations_is_refused() {
+        for kind in [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double] {
+            assert_eq!(of_one_node("Cast", 0, ("to", kind as i64)), Ok(0));
+        }
+        for to in [DataType::Int64 as i64, DataType::Bool as i64, 99] {
+            let expected = format!("Cast at node `n`: it casts activations to type {to}, expected real numbers");
+            assert_eq!(of_one_node("Cast", 0, ("to", to)), Err(expected));
+        }
+    }
+
+    #[test]
+    fn a_batch_normalisation_in_training_is_refused() {
+        let problem = |mode| of_one_node("BatchNormalization", 4, ("training_mode", mode)).err();
+        assert_eq!(problem(1).as_deref(), Some("BatchNormalization at node `n`: training_mode is 1, expected 0"));
+        assert_eq!(problem(0).as_deref(), Some("the network ends in a normalisation that no layer can take"));
+    }
 
     #[test]
     fn the_documentation_has_the_table() {
