@@ -20,8 +20,9 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-MODEL is a built-in variant (`vgg list`) or the path of a .vgg file. WEIGHTS is the path of a
-.safetensors file, or seeded[:N] for generated numbers, the same on every machine.
+MODEL is a built-in variant (`vgg list`) or the path of a .vgg or .onnx file. WEIGHTS is the path
+of a .safetensors file, or seeded[:N] for generated numbers, the same on every machine; an .onnx
+model brings its own.
 
 Exit status: 0 done; 1 a comparison was not met; 2 wrong usage; 3 an input was refused (model,
 weights, array); 4 the system failed (disk, permission, a library that is not there); 130 interrupted.
