@@ -15,7 +15,7 @@ use crate::threads::{Threads, partition};
 const STREAMS: usize = 12;
 
 /// Images whose sums are kept at the same time.
-const GROUP: usize = 16;
+const GROUP: usize = 32;
 
 /// Values of a cache line.
 const LINE: usize = 2 * BLOCK;

@@ -82,19 +82,13 @@ fn strided<S: Simd, const IN: usize, const MR: usize>(
     count: usize,
     row: &mut Row<'_>,
 ) {
-    // With a constant stride one register addresses all pixels. The planar inputs of the published networks have kernels of 3, 7 or 11
-    // columns: for the wider two the row is unrolled as well, while three taps run faster as a loop.
-    if IN == 1 {
-        match (reduction.columns, reduction.pixel_stride) {
-            (7, 2) => return tiles::<S, IN, MR, 7, 2>(simd, reduction, start, count, row),
-            (11, 4) => return tiles::<S, IN, MR, 11, 4>(simd, reduction, start, count, row),
-            _ => {}
-        }
-    }
-    if reduction.pixel_stride == IN {
-        tiles::<S, IN, MR, DYNAMIC, IN>(simd, reduction, start, count, row);
-    } else {
-        tiles::<S, IN, MR, DYNAMIC, DYNAMIC>(simd, reduction, start, count, row);
+    // With a constant stride one register addresses all pixels. The columns stay a loop: unrolled, the compiler keeps inputs that
+    // neighbouring pixels share for later columns, and there are no registers for them.
+    match reduction.pixel_stride {
+        stride if stride == IN => tiles::<S, IN, MR, IN>(simd, reduction, start, count, row),
+        2 if IN == 1 => tiles::<S, IN, MR, 2>(simd, reduction, start, count, row),
+        4 if IN == 1 => tiles::<S, IN, MR, 4>(simd, reduction, start, count, row),
+        _ => tiles::<S, IN, MR, DYNAMIC>(simd, reduction, start, count, row),
     }
 }
 
@@ -102,7 +96,7 @@ fn strided<S: Simd, const IN: usize, const MR: usize>(
 const DYNAMIC: usize = 0;
 
 /// Computes `count` tiles of `MR` pixels, the first at pixel `start`.
-fn tiles<S: Simd, const IN: usize, const MR: usize, const COLUMNS: usize, const STRIDE: usize>(
+fn tiles<S: Simd, const IN: usize, const MR: usize, const STRIDE: usize>(
     simd: S,
     reduction: &Reduction,
     start: usize,
@@ -110,7 +104,6 @@ fn tiles<S: Simd, const IN: usize, const MR: usize, const COLUMNS: usize, const 
     row: &mut Row<'_>,
 ) {
     let end = start + count * MR;
-    assert!(COLUMNS == DYNAMIC || COLUMNS == reduction.columns);
     assert!(STRIDE == DYNAMIC || STRIDE == reduction.pixel_stride);
     assert!(row.input.len() >= reduction.input_len(end, IN), "a tile reads beyond its input");
     assert!(row.weights.len() >= reduction.blocks * reduction.rows * reduction.columns * IN * PANEL);
@@ -120,7 +113,6 @@ fn tiles<S: Simd, const IN: usize, const MR: usize, const COLUMNS: usize, const 
     simd.vectorize(
         #[inline(always)]
         || {
-            let columns = if COLUMNS == DYNAMIC { reduction.columns } else { COLUMNS };
             let pixel_stride = if STRIDE == DYNAMIC { reduction.pixel_stride } else { STRIDE };
             for pixel in (start..end).step_by(MR) {
                 // SAFETY: the asserts above cover the taps, the weights, the bias and the output of the pixels start..end.
@@ -128,7 +120,7 @@ fn tiles<S: Simd, const IN: usize, const MR: usize, const COLUMNS: usize, const 
                     tile::<S, IN, MR>(
                         simd,
                         reduction,
-                        [columns, pixel_stride],
+                        pixel_stride,
                         row.input.as_ptr().add(pixel * pixel_stride),
                         row.weights.as_ptr(),
                         row.bias.as_ptr(),
@@ -144,7 +136,7 @@ fn tiles<S: Simd, const IN: usize, const MR: usize, const COLUMNS: usize, const 
 /// Computes `MR` pixels.
 ///
 /// # Safety
-/// - `columns` and `pixel_stride` are those of `reduction`.
+/// - `pixel_stride` is that of `reduction`.
 /// - `input` is valid for reads of `reduction.input_len(MR, IN)` values.
 /// - `weights` is valid for reads of 16 values for each step of the reduction, and `bias` of 16.
 /// - `low`, and `high` if it exists, are valid for reads and writes of `8 * MR` values.
@@ -152,7 +144,7 @@ fn tiles<S: Simd, const IN: usize, const MR: usize, const COLUMNS: usize, const 
 unsafe fn tile<S: Simd, const IN: usize, const MR: usize>(
     simd: S,
     reduction: &Reduction,
-    [columns, pixel_stride]: [usize; 2],
+    pixel_stride: usize,
     input: *const f32,
     weights: *const f32,
     bias: *const f32,
@@ -179,7 +171,7 @@ unsafe fn tile<S: Simd, const IN: usize, const MR: usize>(
         for block in 0..reduction.blocks {
             for kernel_row in 0..reduction.rows {
                 let mut input = input.add(block * reduction.plane_stride + kernel_row * reduction.row_stride);
-                for _ in 0..columns {
+                for _ in 0..reduction.columns {
                     for channel in 0..IN {
                         let panel = simd.load_panel(weights);
                         for (pixel, sum) in sums.iter_mut().enumerate() {

@@ -8,7 +8,7 @@ use crate::shape::{BLOCK, ConvDims, PANEL, PoolWindow};
 use crate::threads::partition;
 
 /// Transformed weights that are read again for every chunk, at most; larger ones are read once for a chunk that all threads share.
-const RESIDENT_WEIGHTS: usize = 10 * MB;
+const RESIDENT_WEIGHTS: usize = 6 * MB;
 
 /// Transformed tiles of a chunk of one thread, at most.
 const OWN_TILES: usize = 320 * KB;
