@@ -122,6 +122,7 @@
 //! # Features
 //!
 //! - `std` (default): threads, files and run-time detection of the instruction set.
+//! - `mmap` (default): weights files are mapped into memory on 64-bit unix instead of being read: see [`FileBytes`].
 //! - `macros`: the `vgg!` macro.
 //! - `source`: the text of this crate, from which standalone crates get a copy.
 #![no_std]
@@ -136,8 +137,10 @@ mod dispatch;
 mod error;
 #[cfg(feature = "std")]
 mod files;
+mod finite;
 mod kernels;
 mod math;
+mod memory;
 #[cfg(feature = "std")]
 pub mod npy;
 #[cfg(feature = "std")]
@@ -158,6 +161,9 @@ mod workspace;
 pub use dispatch::ISA_VARIABLE;
 pub use dispatch::{Isa, Program};
 pub use error::Error;
+pub use memory::SharedBytes;
+#[cfg(feature = "std")]
+pub use memory::{FileBytes, FilePart};
 pub use shape::{
     Algorithm, AveragePoolDims, BLOCK, Blocked, ConvDims, FlatReluDims, FlattenDims, GemmDims, Layer, LrnDims,
     MaxPoolDims, PANEL, PackDims, PoolWindow, ReluDims, SoftmaxDims,
@@ -168,7 +174,7 @@ pub use threads::Threads;
 pub use threads::{THREADS_VARIABLE, physical_cores};
 #[cfg(feature = "std")]
 pub use weights::read_file;
-pub use weights::{PackedConv, PackedGemm, WeightsFile};
+pub use weights::{PackedConv, PackedGemm, TensorPlace, WeightsFile};
 pub use workspace::{Arena, Scratch, Workspace};
 
 #[cfg(feature = "macros")]

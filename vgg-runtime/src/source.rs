@@ -10,6 +10,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "dispatch.rs"
     "error.rs"
     "files.rs"
+    "finite.rs"
     "kernels/conv/direct.rs"
     "kernels/conv/epilogue.rs"
     "kernels/conv/microkernel.rs"
@@ -34,6 +35,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "kernels/softmax.rs"
     "lib.rs"
     "math.rs"
+    "memory.rs"
     "npy.rs"
     "onnx.rs"
     "ops/conv.rs"
@@ -65,7 +67,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "workspace.rs"
 };
 
-/// The manifest of a copy: no dependencies, the feature `std` on by default.
+/// The manifest of a copy: no dependencies, the features `std` and `mmap` on by default.
 pub const MANIFEST: &str = concat!(
     r#"[package]
 name = "vgg-runtime"
@@ -79,8 +81,9 @@ license = "MIT OR Apache-2.0"
 publish = false
 
 [features]
-default = ["std"]
+default = ["std", "mmap"]
 std = []
+mmap = ["std"]
 
 [lints.rust]
 # Features of the original that a copy has no use for.

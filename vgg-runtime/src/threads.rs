@@ -91,6 +91,71 @@ pub(crate) fn partition(total: usize, parts: usize, index: usize) -> Range<usize
     start..start + share + usize::from(index < rest)
 }
 
+/// Calls `body(0)` to `body(count - 1)`, on threads of its own when `values`, the number of values that they go through, is large: for
+/// work outside an inference, such as the packing of weights. There are as many threads as [`Threads::from_env`] has.
+#[cfg(feature = "std")]
+pub(crate) fn share_out(count: usize, values: usize, body: impl Fn(usize) + Sync) {
+    let threads = helpers(values).min(count);
+    std::thread::scope(|scope| {
+        let body = &body;
+        for thread in 1..threads {
+            scope.spawn(move || partition(count, threads, thread).for_each(body));
+        }
+        partition(count, threads.max(1), 0).for_each(body);
+    });
+}
+
+/// Calls `body(0)` to `body(count - 1)`.
+#[cfg(not(feature = "std"))]
+pub(crate) fn share_out(count: usize, _: usize, body: impl Fn(usize)) {
+    (0..count).for_each(body);
+}
+
+/// Calls `body(index, chunk)` for every chunk of `len` of the `values`, shared out as [`share_out`] does.
+#[cfg(feature = "std")]
+pub(crate) fn in_chunks(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32]) + Sync) {
+    let chunks = values.len().div_ceil(len);
+    let threads = helpers(values.len()).min(chunks);
+    std::thread::scope(|scope| {
+        let (body, mut rest, mut first) = (&body, values, 0);
+        for thread in 0..threads {
+            let own = partition(chunks, threads, thread).len();
+            let (part, others) = rest.split_at_mut((own * len).min(rest.len()));
+            rest = others;
+            let mut work =
+                move || part.chunks_mut(len).enumerate().for_each(|(index, chunk)| body(first + index, chunk));
+            if thread + 1 < threads {
+                scope.spawn(work);
+            } else {
+                work();
+            }
+            first += own;
+        }
+    });
+}
+
+/// Calls `body(index, chunk)` for every chunk of `len` of the `values`.
+#[cfg(not(feature = "std"))]
+pub(crate) fn in_chunks(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32])) {
+    values.chunks_mut(len).enumerate().for_each(|(index, chunk)| body(index, chunk));
+}
+
+/// Threads that work on so many values.
+#[cfg(feature = "std")]
+fn helpers(values: usize) -> usize {
+    /// Values for which starting a thread pays.
+    const WORTHWHILE: usize = 1 << 19;
+    static COUNT: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    if values < WORTHWHILE {
+        return 1;
+    }
+    let count = *COUNT.get_or_init(|| {
+        let asked = std::env::var(THREADS_VARIABLE).ok().and_then(|value| parse_count(&value).ok());
+        asked.unwrap_or_else(physical_cores)
+    });
+    count.min(1 + values / WORTHWHILE)
+}
+
 #[cfg(feature = "std")]
 fn parse_count(value: &str) -> Result<usize, crate::Error> {
     match value.trim().parse() {

@@ -1,11 +1,20 @@
 //! Weights: from the bytes of a file to the order in which the kernels read them.
 
 use alloc::string::String;
+#[cfg(feature = "std")]
+use alloc::sync::Arc;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Error;
 use crate::aligned::Aligned;
+use crate::finite::all_finite;
 use crate::kernels::conv::winograd;
+#[cfg(feature = "std")]
+use crate::memory::{FileBytes, FilePart};
+use crate::memory::{SharedBytes, as_values, populate};
 use crate::shape::{Algorithm, ConvDims, GemmDims, PANEL};
+use crate::threads::{in_chunks, share_out};
 
 /// Weights and biases of a convolution in the order in which its algorithm reads them, 64-byte aligned: panels of 16 output channels,
 /// `[out / 16][in / block][row][column][block][16]`, or transformed, `[out / 64][frequency][panel of the 4][in][16]`. The channels that
@@ -35,14 +44,16 @@ impl PackedConv {
         let bias = Values::new("the bias", bias, out_channels)?;
 
         let transformed = transform(dims);
-        let packed = if transformed.is_some() {
-            weight.check()?;
+        let (packed, finite) = if transformed.is_some() {
             let mut packed = Aligned::zeroed(winograd::packed_len(dims));
-            winograd::pack(dims, weight.values, packed.as_mut_slice());
-            packed
+            let finite = winograd::pack(dims, weight.values, packed.as_mut_slice());
+            (packed, finite)
         } else {
-            panels(dims, &weight)?
+            panels(dims, weight.values)
         };
+        if !finite {
+            weight.check()?;
+        }
         let mut padded_bias = Aligned::zeroed(dims.panels() * PANEL);
         for (index, value) in padded_bias.as_mut_slice()[..out_channels].iter_mut().enumerate() {
             *value = bias.get(index)?;
@@ -83,44 +94,84 @@ fn transform(dims: ConvDims) -> Option<Algorithm> {
     dims.algorithm.is_winograd().then_some(dims.algorithm)
 }
 
-/// The panels of direct summation.
-fn panels(dims: ConvDims, weight: &Values<'_>) -> Result<Aligned, Error> {
+/// The panels of direct summation, and whether all weights are finite.
+fn panels(dims: ConvDims, weight: &[[u8; 4]]) -> (Aligned, bool) {
     let (in_channels, block) = (dims.input.channels, dims.input.block);
     let taps = dims.kernel[0] * dims.kernel[1];
     let mut packed = Aligned::zeroed(dims.panels() * dims.panel_len());
-    let values = packed.as_mut_slice();
-    for out in 0..dims.output.channels {
-        let panel = out / PANEL * dims.panel_len() + out % PANEL;
-        for channel in 0..in_channels {
-            let from = (out * in_channels + channel) * taps;
-            let to = panel + channel / block * dims.block_len() + channel % block * PANEL;
-            for tap in 0..taps {
-                values[to + tap * block * PANEL] = weight.get(from + tap)?;
+    let all_finite = AtomicBool::new(true);
+    in_chunks(packed.as_mut_slice(), dims.panel_len(), |panel, values| {
+        populate(values);
+        let first = panel * PANEL * in_channels * taps;
+        let filters = weight[first..weight.len().min(first + PANEL * in_channels * taps)].chunks_exact(taps);
+        for (filter, taps) in filters.enumerate() {
+            let (lane, channel) = (filter / in_channels, filter % in_channels);
+            let to = channel / block * dims.block_len() + channel % block * PANEL + lane;
+            let mut finite = true;
+            for (tap, bytes) in taps.iter().enumerate() {
+                let value = f32::from_le_bytes(*bytes);
+                finite &= value.is_finite();
+                values[to + tap * block * PANEL] = value;
+            }
+            if !finite {
+                all_finite.store(false, Ordering::Relaxed);
             }
         }
-    }
-    Ok(packed)
+    });
+    let finite = all_finite.into_inner();
+    (packed, finite)
 }
 
-/// Weights and biases of a fully connected layer: row-major `[out][in]`, as in the file, but 64-byte aligned.
+/// Weights and biases of a fully connected layer: row-major `[out][in]`, as in the file.
 #[derive(Debug)]
 pub struct PackedGemm {
-    weight: Aligned,
+    weight: Rows,
     bias: Aligned,
     in_features: usize,
     out_features: usize,
 }
 
+/// The rows of a fully connected layer.
+#[derive(Debug)]
+enum Rows {
+    /// A copy, 64-byte aligned.
+    Owned(Aligned),
+    /// Used where they lie.
+    Shared(SharedBytes),
+}
+
 impl PackedGemm {
-    /// Takes over `weight` (`[out, in]`) and `bias`, both little-endian f32, for the layer `dims`.
+    /// Copies `weight` (`[out, in]`) and `bias`, both little-endian f32, for the layer `dims`.
     ///
     /// # Errors
     /// When a length does not fit the layer, or a value is not finite.
     pub fn pack(dims: GemmDims, weight: &[u8], bias: &[u8]) -> Result<Self, Error> {
         let dims = dims.check();
-        let weight = Values::new("the weight", weight, dims.out_features * dims.in_features)?.aligned()?;
+        let rows = Values::new("the weight", weight, dims.out_features * dims.in_features)?.aligned()?;
+        Self::of_rows(dims, Rows::Owned(rows), bias)
+    }
+
+    /// The same, but the weight is used where it lies if it can be: at an address that is a multiple of four, on a little-endian machine.
+    ///
+    /// # Errors
+    /// When a length does not fit the layer, or a value is not finite.
+    pub fn share(dims: GemmDims, weight: &SharedBytes, bias: &[u8]) -> Result<Self, Error> {
+        let dims = dims.check();
+        if as_values(weight.as_slice()).is_none() {
+            return Self::pack(dims, weight.as_slice(), bias);
+        }
+        Values::new("the weight", weight.as_slice(), dims.out_features * dims.in_features)?.check()?;
+        Self::of_rows(dims, Rows::Shared(weight.clone()), bias)
+    }
+
+    fn of_rows(dims: GemmDims, weight: Rows, bias: &[u8]) -> Result<Self, Error> {
         let bias = Values::new("the bias", bias, dims.out_features)?.aligned()?;
         Ok(Self { weight, bias, in_features: dims.in_features, out_features: dims.out_features })
+    }
+
+    /// Whether the weight is used where it lies.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.weight, Rows::Shared(_))
     }
 
     /// The rows and the biases, once they are known to be those of `dims`.
@@ -132,9 +183,17 @@ impl PackedGemm {
             self.in_features,
             self.out_features
         );
-        (self.weight.as_slice(), self.bias.as_slice())
+        let weight = match &self.weight {
+            Rows::Owned(rows) => rows.as_slice(),
+            // An owner that gives other bytes than before gives none here, and the kernel refuses to read beyond them.
+            Rows::Shared(bytes) => as_values(bytes.as_slice()).unwrap_or_default(),
+        };
+        (weight, self.bias.as_slice())
     }
 }
+
+/// Values that are copied or looked at together: they stay in a second-level cache.
+const RUN: usize = 1 << 16;
 
 /// A tensor of little-endian f32 in the bytes of a file.
 struct Values<'a> {
@@ -159,9 +218,13 @@ impl<'a> Values<'a> {
 
     /// Fails unless all values are finite.
     fn check(&self) -> Result<(), Error> {
-        // Without an exit from the loop it runs on vectors.
-        let finite = self.values.iter().fold(true, |finite, bytes| finite & f32::from_le_bytes(*bytes).is_finite());
-        if !finite {
+        let finite = AtomicBool::new(true);
+        share_out(self.values.len().div_ceil(RUN), self.values.len(), |run| {
+            if !all_finite(&self.values[run * RUN..self.values.len().min((run + 1) * RUN)]) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        if !finite.into_inner() {
             for index in 0..self.values.len() {
                 self.get(index)?;
             }
@@ -172,12 +235,18 @@ impl<'a> Values<'a> {
     /// All values, in their order.
     fn aligned(&self) -> Result<Aligned, Error> {
         let mut aligned = Aligned::zeroed(self.values.len());
-        let mut finite = true;
-        for (value, bytes) in aligned.as_mut_slice().iter_mut().zip(self.values) {
-            *value = f32::from_le_bytes(*bytes);
-            finite &= value.is_finite();
-        }
-        if !finite {
+        let finite = AtomicBool::new(true);
+        in_chunks(aligned.as_mut_slice(), RUN, |run, target| {
+            populate(target);
+            let values = &self.values[run * RUN..][..target.len()];
+            for (target, bytes) in target.iter_mut().zip(values) {
+                *target = f32::from_le_bytes(*bytes);
+            }
+            if !all_finite(values) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        if !finite.into_inner() {
             self.check()?;
         }
         Ok(aligned)
@@ -185,10 +254,22 @@ impl<'a> Values<'a> {
 }
 
 /// A safetensors file whose header is known byte for byte, so that no parser is needed: tensors lie at known offsets.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WeightsFile<'a> {
-    data: &'a [u8],
+    content: Content<'a>,
+    /// Bytes of the header.
+    header_len: usize,
 }
+
+#[derive(Clone, Debug)]
+enum Content<'a> {
+    Borrowed(&'a [u8]),
+    #[cfg(feature = "std")]
+    File(Arc<FileBytes>),
+}
+
+/// The key of a tensor, for messages, and its bytes as offsets behind the header.
+pub type TensorPlace = (&'static str, Range<usize>);
 
 impl<'a> WeightsFile<'a> {
     /// Checks that `bytes` are `header` (the 8 bytes of its length and the JSON) and then `data_len` bytes of tensors.
@@ -196,6 +277,20 @@ impl<'a> WeightsFile<'a> {
     /// # Errors
     /// When they are not.
     pub fn open(bytes: &'a [u8], header: &[u8], data_len: usize) -> Result<Self, Error> {
+        Self { content: Content::Borrowed(bytes), header_len: header.len() }.checked(header, data_len)
+    }
+
+    /// The same for a file. Its tensors are used in place where that is possible.
+    ///
+    /// # Errors
+    /// When it is another file.
+    #[cfg(feature = "std")]
+    pub fn of_file(file: FileBytes, header: &[u8], data_len: usize) -> Result<Self, Error> {
+        Self { content: Content::File(Arc::new(file)), header_len: header.len() }.checked(header, data_len)
+    }
+
+    fn checked(self, header: &[u8], data_len: usize) -> Result<Self, Error> {
+        let bytes = self.bytes();
         let common = bytes.iter().zip(header).take_while(|(found, expected)| found == expected).count();
         if common < header.len() {
             return Err(Error::Header {
@@ -204,26 +299,74 @@ impl<'a> WeightsFile<'a> {
                 found: excerpt(bytes, common),
             });
         }
-        let data = &bytes[header.len()..];
-        if data.len() != data_len {
+        if bytes.len() - header.len() != data_len {
             return Err(Error::Length {
                 what: "the weights file",
                 expected: header.len() + data_len,
                 found: bytes.len(),
             });
         }
-        Ok(Self { data })
+        Ok(self)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Borrowed(bytes) => bytes,
+            #[cfg(feature = "std")]
+            Content::File(file) => (**file).as_ref(),
+        }
     }
 
     /// The `len` bytes of the tensor `name`, `offset` bytes behind the header.
     ///
     /// # Errors
     /// When they are not all inside the file.
-    pub fn tensor(&self, name: &'static str, offset: usize, len: usize) -> Result<&'a [u8], Error> {
+    pub fn tensor(&self, name: &'static str, offset: usize, len: usize) -> Result<&[u8], Error> {
+        let data = &self.bytes()[self.header_len..];
         let end = offset.saturating_add(len);
-        self.data.get(offset..end).ok_or_else(|| {
-            Error::Length { what: "the data of the weights file", expected: end, found: self.data.len() }.in_layer(name)
+        data.get(offset..end).ok_or_else(|| {
+            Error::Length { what: "the data of the weights file", expected: end, found: data.len() }.in_layer(name)
         })
+    }
+
+    /// The packed weights of the convolution `layer`.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`] and [`PackedConv::pack`].
+    pub fn conv(&self, layer: &str, dims: ConvDims, tensors: [TensorPlace; 2]) -> Result<PackedConv, Error> {
+        let [weight, bias] = self.tensors(&tensors)?;
+        let packed = PackedConv::pack(dims, weight, bias).map_err(|error| error.in_layer(layer));
+        #[cfg(feature = "std")]
+        self.part(&tensors[0]);
+        packed
+    }
+
+    /// The packed weights of the fully connected `layer`: those in a file where they lie, if they can be used there.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`] and [`PackedGemm::share`].
+    pub fn gemm(&self, layer: &str, dims: GemmDims, tensors: [TensorPlace; 2]) -> Result<PackedGemm, Error> {
+        let [weight, bias] = self.tensors(&tensors)?;
+        #[cfg(feature = "std")]
+        if let Some(part) = self.part(&tensors[0]) {
+            return PackedGemm::share(dims, &SharedBytes::new(part), bias).map_err(|error| error.in_layer(layer));
+        }
+        PackedGemm::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
+    }
+
+    fn tensors(&self, places: &[TensorPlace; 2]) -> Result<[&[u8]; 2], Error> {
+        let [weight, bias] = places;
+        let tensor = |(name, place): &TensorPlace| self.tensor(name, place.start, place.len());
+        Ok([tensor(weight)?, tensor(bias)?])
+    }
+
+    /// The tensor at `place` of a file; its memory is given back when it is dropped.
+    #[cfg(feature = "std")]
+    fn part(&self, (_, place): &TensorPlace) -> Option<FilePart> {
+        match &self.content {
+            Content::Borrowed(_) => None,
+            Content::File(file) => FilePart::new(file, self.header_len + place.start..self.header_len + place.end),
+        }
     }
 }
 

@@ -32,9 +32,9 @@ fn every_file_of_src_is_listed_in_order() {
 }
 
 #[test]
-fn unsafe_code_lives_in_simd_and_kernels_alone() {
+fn unsafe_code_lives_in_simd_kernels_and_memory_alone() {
     for (path, text) in source::FILES {
-        let allowed = path.starts_with("simd/") || path.starts_with("kernels/");
+        let allowed = path.starts_with("simd/") || path.starts_with("kernels/") || *path == "memory.rs";
         let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
         let uses = code.filter(|line| line.contains("unsafe ") && !line.contains('"')).count();
         assert!(allowed || uses == 0, "{path} has unsafe code");

@@ -1,4 +1,7 @@
-//! Weights and settings that are refused, with what the message must say; and the arena.
+//! Weights and settings that are refused, with what the message must say; weights in files; and the arena.
+
+use std::fs;
+use std::sync::Arc;
 
 use vgg_runtime::*;
 
@@ -34,6 +37,8 @@ fn a_wrong_number_of_weights_is_refused() {
         let (weight, bias) = (vec![0; weight * 4], vec![0; bias * 4]);
         assert_says(PackedConv::pack(CONV, &weight, &bias), &["bytes where", "expected", "another network"]);
         assert_says(PackedGemm::pack(GEMM, &weight, &bias), &["bytes where", "expected", "another network"]);
+        let weight = SharedBytes::new(weight);
+        assert_says(PackedGemm::share(GEMM, &weight, &bias), &["bytes where", "expected", "another network"]);
     }
     assert_says(PackedGemm::pack(GEMM, &[0; 25], &[0; 12]), &["the weight has 25 bytes where 24 were expected"]);
 }
@@ -47,6 +52,8 @@ fn weights_that_are_not_finite_are_refused_by_place() {
         let result = PackedConv::pack(CONV, &bytes(&weight), &bytes(&[0.0; 3]));
         assert_says(result.map_err(|error| error.in_layer("conv1_1")), &[&expected]);
         assert_says(PackedGemm::pack(GEMM, &bytes(&weight), &bytes(&[0.0; 3])), &["the weight", "at index 4"]);
+        let shared = SharedBytes::new(bytes(&weight));
+        assert_says(PackedGemm::share(GEMM, &shared, &bytes(&[0.0; 3])), &["the weight", "at index 4"]);
         let bias = bytes(&[0.0, value, 0.0]);
         assert_says(PackedConv::pack(CONV, &bytes(&[1.0; 6]), &bias), &["the bias holds", "at index 1"]);
         assert_says(PackedGemm::pack(GEMM, &bytes(&[1.0; 6]), &bias), &["the bias holds", "at index 1"]);
@@ -68,6 +75,115 @@ fn a_weights_file_is_opened_by_its_exact_header() {
     assert_says(WeightsFile::open(&[], header, 8), &["at byte 0", "<end of file>"]);
     file[10] = b'b';
     assert_says(WeightsFile::open(&file, header, 8), &["at byte 10", "`b\\\":[0,8]", "`a\\\":[0,8]", "use the file"]);
+}
+
+/// A file that is removed in the end.
+struct Temporary(std::path::PathBuf);
+
+impl Temporary {
+    fn new(name: &str, content: &[u8]) -> Self {
+        let path = std::env::temp_dir().join(format!("vgg-runtime-{}-{name}", std::process::id()));
+        fs::write(&path, content).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_mapped_file_holds_what_a_read_one_holds() {
+    let content: Vec<u8> = (0..300_001u32).map(|index| (index % 251) as u8).collect();
+    let temporary = Temporary::new("content", &content);
+    let [mapped, read] = [FileBytes::map(&temporary.0).unwrap(), FileBytes::read(&temporary.0).unwrap()];
+    assert_eq!(mapped.is_mapped(), cfg!(all(feature = "mmap", unix, target_pointer_width = "64", not(miri))));
+    assert!(!read.is_mapped());
+    for file in [mapped, read].map(Arc::new) {
+        let all: &[u8] = (*file).as_ref();
+        assert!(all == content);
+        assert_eq!(file.range_of(&all[7..70_000]), Some(7..70_000));
+        assert_eq!(file.range_of(&content[7..70_000]), None);
+        assert!(FilePart::new(&file, 1..300_002).is_none());
+        assert!(FilePart::new(&file, usize::MAX - 1..usize::MAX).is_none());
+        // What another owner drops stays readable, pages at both ends and all.
+        let parts = [0..300_001, 65_536..131_072, 100..200_000, 300_001..300_001, 5..5];
+        for range in parts {
+            let part = FilePart::new(&file, range.clone()).unwrap();
+            assert!(part.as_ref() == &content[range]);
+            drop(part);
+            assert!(all == content);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_read_or_refused() {
+    let empty = Temporary::new("empty", &[]);
+    let file = FileBytes::map(&empty.0).unwrap();
+    assert!(file.as_ref().is_empty() && !file.is_mapped());
+    let missing = std::path::Path::new("/no/such/file");
+    assert_says(FileBytes::map(missing), &["cannot read /no/such/file"]);
+    assert_says(FileBytes::read(missing), &["cannot read /no/such/file"]);
+    assert_says(FileBytes::map(&std::env::temp_dir()), &["cannot read"]);
+}
+
+/// The output of a fully connected layer of 40 x 70 whose weights are `packed`.
+fn product(isa: Isa, dims: GemmDims, packed: &PackedGemm) -> Vec<u32> {
+    struct Product<'a>(GemmDims, &'a PackedGemm, Vec<f32>);
+
+    impl Program for Product<'_> {
+        type Output = Vec<f32>;
+
+        fn run<S: Simd>(self, simd: S) -> Vec<f32> {
+            let mut output = vec![f32::NAN; self.0.out_features];
+            ops::gemm(simd, &Threads::new(2), self.0, &self.2, self.1, &mut output);
+            output
+        }
+    }
+
+    let input = (0..dims.in_features).map(|index| (index as f32 * 0.7).sin()).collect();
+    isa.run(Product(dims, packed, input)).into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn weights_in_place_give_the_bits_of_copied_ones() {
+    let dims = GemmDims { in_features: 70, out_features: 40, relu: false, batch: 1 };
+    let weight: Vec<f32> = (0..70 * 40).map(|index| (index as f32 * 0.3).cos()).collect();
+    let bias: Vec<f32> = (0..40).map(|index| index as f32 * 0.01).collect();
+    let (weight, bias) = (bytes(&weight), bytes(&bias));
+    let header = b"\x10\0\0\0\0\0\0\0{\"weights\":true}";
+    for shift in [0, 1, 2, 4, 8, 20] {
+        // The weight begins at an address that is `shift` bytes beyond a multiple of 8.
+        let mut content = header.to_vec();
+        content.extend(vec![0; shift]);
+        content.extend(&weight);
+        content.extend(&bias);
+        let places =
+            || [("w", shift..shift + weight.len()), ("b", shift + weight.len()..shift + weight.len() + bias.len())];
+        let temporary = Temporary::new(&format!("shift-{shift}"), &content);
+        let data_len = content.len() - header.len();
+        let copied = PackedGemm::pack(dims, &weight, &bias).unwrap();
+        assert!(!copied.is_shared());
+        let open = |file: FileBytes| WeightsFile::of_file(file, header, data_len).unwrap().gemm("fc", dims, places());
+        let packed = [
+            open(FileBytes::map(&temporary.0).unwrap()).unwrap(),
+            open(FileBytes::read(&temporary.0).unwrap()).unwrap(),
+            WeightsFile::open(&content, header, data_len).unwrap().gemm("fc", dims, places()).unwrap(),
+        ];
+        assert_eq!(packed[0].is_shared(), shift % 4 == 0 && cfg!(target_endian = "little"));
+        for &isa in Isa::available() {
+            let expected = product(isa, dims, &copied);
+            for packed in &packed {
+                assert_eq!(product(isa, dims, packed), expected, "{shift} on {}", isa.name());
+            }
+        }
+        let cut = Temporary::new(&format!("cut-{shift}"), &content[..content.len() - 1]);
+        let file = FileBytes::map(&cut.0).unwrap();
+        assert_says(WeightsFile::of_file(file, header, data_len), &["the weights file has", "cut short"]);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
-    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims,
+    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FileBytes, FlatReluDims,
     FlattenDims, GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv,
     PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads,
     WeightsFile, Workspace, ops,
@@ -23,42 +23,56 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the weights file at `path`.
+    /// Loads the weights file at `path`. Where the system can, it is mapped into memory: the weights of fully connected
+    /// layers are then used where they lie, so that the file must not be written to while the network is in use (see
+    /// [`FileBytes`]).
     ///
     /// # Errors
     ///
     /// When the file cannot be read, is not the canonical safetensors file of this network, or holds a number
     /// that is not finite.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_bytes(&::vgg_runtime::read_file(path.as_ref())?)
+        Self::from_file(FileBytes::map(path.as_ref())?)
     }
 
-    /// Takes the weights from the content of a weights file.
+    /// The same for a file that was mapped or read before: [`FileBytes::read`] asks nothing of the file afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
+    pub fn from_file(file: FileBytes) -> Result<Self, Error> {
+        Self::packed(&WeightsFile::of_file(file, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    /// Copies the weights from the content of a weights file.
     ///
     /// # Errors
     ///
     /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let file = WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?;
+        Self::packed(&WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    fn packed(file: &WeightsFile<'_>) -> Result<Self, Error> {
         Ok(Self {
-            conv1: PackedConv::pack(
+            conv1: file
+                .conv(
+                    LAYERS[0],
                     layers::Conv1.dims(),
-                    file.tensor("features.0.weight", 24, 1200)?,
-                    file.tensor("features.0.bias", 0, 24)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[0]))?,
-            conv2: PackedConv::pack(
+                    [("features.0.weight", 24..1224), ("features.0.bias", 0..24)],
+                )?,
+            conv2: file
+                .conv(
+                    LAYERS[1],
                     layers::Conv2.dims(),
-                    file.tensor("features.3.weight", 1260, 1944)?,
-                    file.tensor("features.3.bias", 1224, 36)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[1]))?,
-            conv4: PackedConv::pack(
+                    [("features.3.weight", 1260..3204), ("features.3.bias", 1224..1260)],
+                )?,
+            conv4: file
+                .conv(
+                    LAYERS[2],
                     layers::Conv4.dims(),
-                    file.tensor("features.6.weight", 3224, 540)?,
-                    file.tensor("features.6.bias", 3204, 20)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[2]))?,
+                    [("features.6.weight", 3224..3764), ("features.6.bias", 3204..3224)],
+                )?,
         })
     }
 

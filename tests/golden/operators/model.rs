@@ -6,7 +6,7 @@ use std::path::Path;
 
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
-    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims,
+    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FileBytes, FlatReluDims,
     FlattenDims, GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv,
     PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads,
     WeightsFile, Workspace, ops,
@@ -23,42 +23,56 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the weights file at `path`.
+    /// Loads the weights file at `path`. Where the system can, it is mapped into memory: the weights of fully connected
+    /// layers are then used where they lie, so that the file must not be written to while the network is in use (see
+    /// [`FileBytes`]).
     ///
     /// # Errors
     ///
     /// When the file cannot be read, is not the canonical safetensors file of this network, or holds a number
     /// that is not finite.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_bytes(&::vgg_runtime::read_file(path.as_ref())?)
+        Self::from_file(FileBytes::map(path.as_ref())?)
     }
 
-    /// Takes the weights from the content of a weights file.
+    /// The same for a file that was mapped or read before: [`FileBytes::read`] asks nothing of the file afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
+    pub fn from_file(file: FileBytes) -> Result<Self, Error> {
+        Self::packed(&WeightsFile::of_file(file, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    /// Copies the weights from the content of a weights file.
     ///
     /// # Errors
     ///
     /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let file = WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?;
+        Self::packed(&WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    fn packed(file: &WeightsFile<'_>) -> Result<Self, Error> {
         Ok(Self {
-            conv1: PackedConv::pack(
+            conv1: file
+                .conv(
+                    LAYERS[0],
                     layers::Conv1.dims(),
-                    file.tensor("conv1.weight", 32, 864)?,
-                    file.tensor("conv1.bias", 0, 32)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[0]))?,
-            conv3: PackedConv::pack(
+                    [("conv1.weight", 32..896), ("conv1.bias", 0..32)],
+                )?,
+            conv3: file
+                .conv(
+                    LAYERS[1],
                     layers::Conv3.dims(),
-                    file.tensor("conv2.weight", 944, 3456)?,
-                    file.tensor("conv2.bias", 896, 48)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[1]))?,
-            gemm7: PackedGemm::pack(
+                    [("conv2.weight", 944..4400), ("conv2.bias", 896..944)],
+                )?,
+            gemm7: file
+                .gemm(
+                    LAYERS[2],
                     layers::Gemm7.dims(),
-                    file.tensor("fc1.weight", 4440, 480)?,
-                    file.tensor("fc1.bias", 4400, 40)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[2]))?,
+                    [("fc1.weight", 4440..4920), ("fc1.bias", 4400..4440)],
+                )?,
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
-    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims,
+    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FileBytes, FlatReluDims,
     FlattenDims, GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv,
     PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads,
     WeightsFile, Workspace, ops,
@@ -25,54 +25,77 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the weights file at `path`.
+    /// Loads the weights file at `path`. Where the system can, it is mapped into memory: the weights of fully connected
+    /// layers are then used where they lie, so that the file must not be written to while the network is in use (see
+    /// [`FileBytes`]).
     ///
     /// # Errors
     ///
     /// When the file cannot be read, is not the canonical safetensors file of this network, or holds a number
     /// that is not finite.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_bytes(&::vgg_runtime::read_file(path.as_ref())?)
+        Self::from_file(FileBytes::map(path.as_ref())?)
     }
 
-    /// Takes the weights from the content of a weights file.
+    /// The same for a file that was mapped or read before: [`FileBytes::read`] asks nothing of the file afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
+    pub fn from_file(file: FileBytes) -> Result<Self, Error> {
+        Self::packed(&WeightsFile::of_file(file, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    /// Copies the weights from the content of a weights file.
     ///
     /// # Errors
     ///
     /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let file = WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?;
+        Self::packed(&WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    fn packed(file: &WeightsFile<'_>) -> Result<Self, Error> {
         Ok(Self {
-            conv1: PackedConv::pack(
+            conv1: file
+                .conv(
+                    LAYERS[0],
                     layers::Conv1.dims(),
-                    file.tensor("features.0.weight", 9592, 864)?,
-                    file.tensor("features.0.bias", 9560, 32)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[0]))?,
-            conv2: PackedConv::pack(
+                    [("features.0.weight", 9592..10456), ("features.0.bias", 9560..9592)],
+                )?,
+            conv2: file
+                .conv(
+                    LAYERS[1],
                     layers::Conv2.dims(),
-                    file.tensor("features.2.weight", 10520, 4608)?,
-                    file.tensor("features.2.bias", 10456, 64)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[1]))?,
-            conv5: PackedConv::pack(
+                    [
+                        ("features.2.weight", 10520..15128),
+                        ("features.2.bias", 10456..10520),
+                    ],
+                )?,
+            conv5: file
+                .conv(
+                    LAYERS[2],
                     layers::Conv5.dims(),
-                    file.tensor("features.6.weight", 15176, 768)?,
-                    file.tensor("features.6.bias", 15128, 48)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[2]))?,
-            gemm7: PackedGemm::pack(
+                    [
+                        ("features.6.weight", 15176..15944),
+                        ("features.6.bias", 15128..15176),
+                    ],
+                )?,
+            gemm7: file
+                .gemm(
+                    LAYERS[3],
                     layers::Gemm7.dims(),
-                    file.tensor("classifier.0.weight", 80, 8640)?,
-                    file.tensor("classifier.0.bias", 0, 80)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[3]))?,
-            gemm8: PackedGemm::pack(
+                    [("classifier.0.weight", 80..8720), ("classifier.0.bias", 0..80)],
+                )?,
+            gemm8: file
+                .gemm(
+                    LAYERS[4],
                     layers::Gemm8.dims(),
-                    file.tensor("classifier.3.weight", 8760, 800)?,
-                    file.tensor("classifier.3.bias", 8720, 40)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[4]))?,
+                    [
+                        ("classifier.3.weight", 8760..9560),
+                        ("classifier.3.bias", 8720..8760),
+                    ],
+                )?,
         })
     }
 

@@ -24,6 +24,7 @@ pub mod error;
 pub mod export;
 pub mod input;
 pub mod list;
+mod mapped;
 pub mod model;
 pub mod ort;
 pub mod progress;

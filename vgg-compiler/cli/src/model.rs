@@ -14,6 +14,7 @@ use vgg_compiler::weights::{Tensors, Weights, WeightsSource};
 use vgg_compiler::{CompileOptions, Compiled, compile, ir::TypedGraph};
 
 use crate::error::Error;
+use crate::mapped;
 use crate::progress::Progress;
 
 /// A declared network and where it was declared.
@@ -201,5 +202,5 @@ pub fn load_weights(source: &WeightsSource, graph: &TypedGraph, progress: &Progr
         WeightsSource::File(_) | WeightsSource::Imported { .. } => "reading",
     };
     let _stage = progress.step(format!("{verb} the weights ({source})"));
-    Ok(source.load(graph)?)
+    Ok(source.load_with(graph, mapped::tensors)?)
 }

@@ -131,21 +131,23 @@ pub fn run(
     let weights = load_weights(source, graph, progress)?;
     let batch = batch(images.count);
     let plan = plan::plan(graph, &PlanOptions { batch, barriers: taps.to_vec(), exact })?;
-    let mut session = Session::new(graph, plan, &weights, threads, isa)?;
-    // The session has its own, packed.
-    drop(weights);
+    let mut session = Session::taking(graph, plan, weights, threads, isa)?;
     let tap = |&id: &ValueId| Tap { name: graph.values[id.0].name.clone(), shape: graph.shape(id), values: Vec::new() };
     let mut outputs = Outputs { shape: graph.output_shape(), values: Vec::new(), taps: taps.iter().map(tap).collect() };
     outputs.values.resize(images.count * outputs.shape.len(), 0.0);
     let stage = progress.stage("running", images.count as u64, Unit::Items);
     let inputs = images.values.chunks_exact(session.input_len());
     for (index, (input, output)) in inputs.zip(outputs.values.chunks_exact_mut(session.output_len())).enumerate() {
-        session.run_observed(input, output, &mut |step, values| {
-            // Steps without a layer only change the layout of a value that was seen before.
-            if let Some(position) = taps.iter().position(|&id| id == step.value && !step.layers.is_empty()) {
-                outputs.taps[position].values.extend_from_slice(values);
-            }
-        });
+        if taps.is_empty() {
+            session.run(input, output);
+        } else {
+            session.run_observed(input, output, &mut |step, values| {
+                // Steps without a layer only change the layout of a value that was seen before.
+                if let Some(position) = taps.iter().position(|&id| id == step.value && !step.layers.is_empty()) {
+                    outputs.taps[position].values.extend_from_slice(values);
+                }
+            });
+        }
         stage.at(((index + 1) * batch) as u64);
     }
     Ok(outputs)

@@ -4,11 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use vgg_compiler::ir::TypedGraph;
+use bytes::Bytes;
+use vgg_compiler::ir::{ParamId, TypedGraph};
 use vgg_compiler::plan::{self, ExecutionPlan, Operand, Step, StepKind};
 use vgg_compiler::weights::Weights;
 use vgg_runtime as rt;
-use vgg_runtime::{Arena, Isa, PackedConv, PackedGemm, Program, Scratch, Simd, Threads, Workspace, ops};
+use vgg_runtime::{Arena, Isa, PackedConv, PackedGemm, Program, Scratch, SharedBytes, Simd, Threads, Workspace, ops};
 
 /// A planned network with packed weights, its memory and its threads.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ enum StepWeights {
 pub type Observer<'a> = &'a mut dyn FnMut(&Step, &[f32]);
 
 impl Session {
-    /// Packs `weights` for the steps of `plan`, which must be a plan of `graph`.
+    /// Packs `weights` for the steps of `plan`, which must be a plan of `graph`. Those of fully connected layers are shared.
     ///
     /// # Errors
     ///
@@ -42,23 +43,32 @@ impl Session {
         threads: Threads,
         isa: Isa,
     ) -> Result<Self, rt::Error> {
+        Self::taking(graph, plan, weights.clone(), threads, isa)
+    }
+
+    /// The same, but the memory of weights that are packed is given back one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::new`].
+    pub fn taking(
+        graph: &TypedGraph,
+        plan: ExecutionPlan,
+        mut weights: Weights,
+        threads: Threads,
+        isa: Isa,
+    ) -> Result<Self, rt::Error> {
         let batch = plan.batch;
-        let pack = |step: &Step| -> Result<StepWeights, rt::Error> {
-            let tensors = |params: [vgg_compiler::ir::ParamId; 2]| params.map(|id| weights.get(id));
-            match &step.kind {
-                StepKind::Conv(conv) => {
-                    let [weight, bias] = tensors(conv.params);
-                    PackedConv::pack(conv_dims(conv, batch), weight, bias).map(StepWeights::Conv)
-                }
-                StepKind::Gemm { params, .. } => {
-                    let [weight, bias] = tensors(*params);
-                    PackedGemm::pack(gemm_dims(&step.kind, batch), weight, bias).map(StepWeights::Gemm)
-                }
-                _ => Ok(StepWeights::None),
-            }
-            .map_err(|error| error.in_layer(step.name.clone()))
-        };
-        let packed = plan.steps.iter().map(pack).collect::<Result<Vec<_>, _>>()?;
+        let mut packed = Vec::with_capacity(plan.steps.len());
+        for (index, step) in plan.steps.iter().enumerate() {
+            let later = plan.steps.get(index + 1..).unwrap_or_default();
+            let mut take = |id: ParamId| {
+                let again = later.iter().filter_map(|step| params(&step.kind)).flatten().any(|later| later == id);
+                if again { weights.get(id).clone() } else { weights.take(id) }
+            };
+            let tensors = params(&step.kind).map(|params| params.map(&mut take));
+            packed.push(pack(&step.kind, batch, tensors).map_err(|error| error.in_layer(step.name.clone()))?);
+        }
         let scratch_len = plan.steps.iter().map(|step| scratch_len(&step.kind, batch)).max().unwrap_or(0);
         let workspace = Workspace::new(plan.arena_len, scratch_len, threads, isa);
         debug_assert_eq!(graph.name, plan.name);
@@ -115,6 +125,28 @@ impl Session {
         let (threads, arena, scratch) = self.workspace.parts();
         let (plan, weights) = (&self.plan, &self.weights[..]);
         isa.run(Inference { plan, weights, threads, arena, scratch, input, output, watcher });
+    }
+}
+
+/// The weight and the bias of a step that has them.
+fn params(kind: &StepKind) -> Option<[ParamId; 2]> {
+    match kind {
+        StepKind::Conv(conv) => Some(conv.params),
+        StepKind::Gemm { params, .. } => Some(*params),
+        _ => None,
+    }
+}
+
+/// Packs the weight and the bias of a step.
+fn pack(kind: &StepKind, batch: usize, tensors: Option<[Bytes; 2]>) -> Result<StepWeights, rt::Error> {
+    match (kind, tensors) {
+        (StepKind::Conv(conv), Some([weight, bias])) => {
+            PackedConv::pack(conv_dims(conv, batch), &weight, &bias).map(StepWeights::Conv)
+        }
+        (StepKind::Gemm { .. }, Some([weight, bias])) => {
+            PackedGemm::share(gemm_dims(kind, batch), &SharedBytes::new(weight), &bias).map(StepWeights::Gemm)
+        }
+        _ => Ok(StepWeights::None),
     }
 }
 
@@ -254,7 +286,9 @@ fn call<S: Simd>(
         (StepKind::LogSoftmax { features }, _) => {
             ops::log_softmax(simd, threads, rt::SoftmaxDims { features: *features, batch }, read, write);
         }
-        (StepKind::Conv(_) | StepKind::Gemm { .. }, _) => unreachable!("`Session::new` packs the weights of this step"),
+        (StepKind::Conv(_) | StepKind::Gemm { .. }, _) => {
+            unreachable!("`Session::taking` packs the weights of this step")
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::ir::{Shape, TypedGraph};
 use crate::plan::{ExecutionPlan, StepKind};
 use crate::weights::Header;
 
-use super::step::{call, layer, layer_type, number, weights_field, weights_type};
+use super::step::{call, layer, layer_type, number, weights_field, weights_reader, weights_type};
 
 /// Everything that the emission of one network reads.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ pub(super) fn model(network: Network<'_>) -> TokenStream {
 
         #[allow(unused_imports, reason = "not every network has every kind of layer")]
         use ::vgg_runtime::{
-            Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FlatReluDims, FlattenDims, GemmDims, Isa, Layer, LrnDims,
+            Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FileBytes, FlatReluDims, FlattenDims, GemmDims, Isa, Layer, LrnDims,
             MaxPoolDims, PackDims, PackedConv, PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims,
             Threads, WeightsFile, Workspace, ops,
         };
@@ -130,20 +130,20 @@ fn weights(network: Network<'_>) -> TokenStream {
             StepKind::Gemm { params, .. } => *params,
             _ => continue,
         };
-        let (Some(field), Some(ty)) = (weights_field(index, &step.kind), weights_type(&step.kind)) else { continue };
+        let (Some(field), Some(ty), Some(reader)) =
+            (weights_field(index, &step.kind), weights_type(&step.kind), weights_reader(&step.kind))
+        else {
+            continue;
+        };
         let layer = layer_type(index, &step.kind);
         let tensors = params.map(|id| {
             let key = &graph.params[id.0].key;
-            let range = &header.ranges[id.0];
-            let (offset, len) = (number(range.start), number(range.len()));
-            quote!(file.tensor(#key, #offset, #len)?)
+            let (start, end) = (number(header.ranges[id.0].start), number(header.ranges[id.0].end));
+            quote!((#key, #start..#end))
         });
         let name = number(fields.len());
-        let [weight, bias] = tensors;
         fields.push(quote!(#field: #ty));
-        packs.push(quote! {
-            #field: #ty::pack(layers::#layer.dims(), #weight, #bias).map_err(|error| error.in_layer(LAYERS[#name]))?
-        });
+        packs.push(quote!(#field: file.#reader(LAYERS[#name], layers::#layer.dims(), [#(#tensors),*])?));
     }
     quote! {
         /// The network with its weights, packed for the kernels. It never changes, so that any number of threads may share it.
@@ -153,23 +153,37 @@ fn weights(network: Network<'_>) -> TokenStream {
         }
 
         impl Model {
-            /// Reads the weights file at `path`.
+            /// Loads the weights file at `path`. Where the system can, it is mapped into memory: the weights of fully connected
+            /// layers are then used where they lie, so that the file must not be written to while the network is in use (see
+            /// [`FileBytes`]).
             ///
             /// # Errors
             ///
             /// When the file cannot be read, is not the canonical safetensors file of this network, or holds a number
             /// that is not finite.
             pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-                Self::from_bytes(&::vgg_runtime::read_file(path.as_ref())?)
+                Self::from_file(FileBytes::map(path.as_ref())?)
             }
 
-            /// Takes the weights from the content of a weights file.
+            /// The same for a file that was mapped or read before: [`FileBytes::read`] asks nothing of the file afterwards.
+            ///
+            /// # Errors
+            ///
+            /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
+            pub fn from_file(file: FileBytes) -> Result<Self, Error> {
+                Self::packed(&WeightsFile::of_file(file, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+            }
+
+            /// Copies the weights from the content of a weights file.
             ///
             /// # Errors
             ///
             /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
             pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-                let file = WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?;
+                Self::packed(&WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+            }
+
+            fn packed(file: &WeightsFile<'_>) -> Result<Self, Error> {
                 Ok(Self { #(#packs),* })
             }
 

@@ -127,7 +127,7 @@ fn library(options: &PackageOptions) -> Result<String, EmitError> {
 
         pub use model::Model;
         pub use names::*;
-        pub use vgg_runtime::{Error, Isa, Threads, Workspace, npy};
+        pub use vgg_runtime::{Error, FileBytes, Isa, Threads, Workspace, npy};
 
         #weights
         #embedded

@@ -48,6 +48,15 @@ pub(super) fn weights_type(kind: &StepKind) -> Option<Ident> {
     }
 }
 
+/// The function of a weights file that packs the weights of a step that has any.
+pub(super) fn weights_reader(kind: &StepKind) -> Option<Ident> {
+    match kind {
+        StepKind::Conv(_) => Some(Ident::new("conv", Span::call_site())),
+        StepKind::Gemm { .. } => Some(Ident::new("gemm", Span::call_site())),
+        _ => None,
+    }
+}
+
 /// The zero-sized type of step `index`, whose dimensions are constants.
 pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
     let name = layer_type(index, &step.kind);

@@ -1,6 +1,7 @@
 //! Tensors by key against the parameters of a network.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::{mem, thread};
 
 use bytes::Bytes;
 
@@ -56,6 +57,15 @@ impl Weights {
     /// When the graph for which the weights were resolved has no such parameter.
     pub fn get(&self, param: ParamId) -> &Bytes {
         &self.params[param.0]
+    }
+
+    /// Gives the numbers of a parameter away; an empty tensor takes their place.
+    ///
+    /// # Panics
+    ///
+    /// As [`Weights::get`].
+    pub fn take(&mut self, param: ParamId) -> Bytes {
+        mem::take(&mut self.params[param.0])
     }
 
     /// The tensors in the order of [`ParamId`].
@@ -189,8 +199,23 @@ fn variances(graph: &Graph, stored: &BTreeMap<&str, &Tensor>, origin: &str, erro
     }
 }
 
+/// Bytes that are looked at together.
+const RUN: usize = 1 << 16;
+
+/// The place and the value of the first element that is not finite.
 fn first_not_finite(data: &[u8]) -> Option<(usize, f32)> {
-    values(data).enumerate().find(|(_, value)| !value.is_finite())
+    // Without an exit from the loop it runs on vectors.
+    let finite = |run: &[u8]| values(run).fold(true, |finite, value| finite & value.is_finite());
+    let broken = |part: &[u8]| !part.chunks(RUN).all(finite);
+    let threads = thread::available_parallelism().map_or(1, |count| count.get()).min(1 + data.len() / (32 * RUN));
+    let mut parts = data.chunks(data.len().div_ceil(threads).next_multiple_of(RUN).max(RUN));
+    let own = parts.next().unwrap_or_default();
+    let any = thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || broken(part))).collect();
+        // A thread that could not look counts as if it had found something: the search below tells.
+        broken(own) | others.into_iter().fold(false, |any, other| any | other.join().unwrap_or(true))
+    });
+    if any { values(data).enumerate().find(|(_, value)| !value.is_finite()) } else { None }
 }
 
 /// The index of the element at `position` in C order.

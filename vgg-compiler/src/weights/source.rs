@@ -1,7 +1,7 @@
 //! Where weights come from, as a command line says it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::WeightsError;
@@ -45,6 +45,15 @@ impl WeightsSource {
 
     /// The weights of `graph` from here: everything that is wrong with them, or a tensor for each of its parameters.
     pub fn load(&self, graph: &TypedGraph) -> Result<Weights, Vec<WeightsError>> {
+        self.load_with(graph, read)
+    }
+
+    /// The same, with another way to the tensors of a file than [`read`].
+    pub fn load_with(
+        &self,
+        graph: &TypedGraph,
+        read: impl FnOnce(&Path) -> Result<Tensors, WeightsError>,
+    ) -> Result<Weights, Vec<WeightsError>> {
         let tensors = match self {
             Self::Seeded(seed) => seeded(graph, *seed),
             Self::File(path) => read(path).map_err(|error| vec![error])?,

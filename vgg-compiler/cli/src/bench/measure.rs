@@ -17,6 +17,7 @@ use super::statistics::Statistics;
 use crate::error::Error;
 use crate::export::{self, export};
 use crate::input::{Images, SEED};
+use crate::mapped;
 use crate::model::Model;
 use crate::ort::{self, GraphOptimizationLevel, OrtModel, OrtOptions};
 use crate::progress::{Progress, Unit};
@@ -203,9 +204,8 @@ impl Subject {
     ) -> Result<Self, Error> {
         let Compiled { graph, plan, .. } = compiled;
         let start = Instant::now();
-        let tensors = weights.load(&graph)?;
-        let session = Session::new(&graph, plan, &tensors, threads.clone(), isa)?;
-        drop(tensors);
+        let tensors = weights.load_with(&graph, mapped::tensors)?;
+        let session = Session::taking(&graph, plan, tensors, threads.clone(), isa)?;
         let load = start.elapsed();
         let output = vec![0.0; session.output_len()];
         let times = vec![Duration::ZERO; session.plan().steps.len()];

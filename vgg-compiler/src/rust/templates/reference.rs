@@ -18,7 +18,11 @@ fn array<const LEN: usize>(file: &str) -> Box<[f32; LEN]> {
 }
 
 fn outputs(isa: Isa, threads: usize) -> Box<[f32; Model::OUTPUT_LEN]> {
-    let model = Model::load(WEIGHTS).unwrap_or_else(|error| panic!("{error}"));
+    outputs_of(Model::load(WEIGHTS), isa, threads)
+}
+
+fn outputs_of(model: Result<Model, Error>, isa: Isa, threads: usize) -> Box<[f32; Model::OUTPUT_LEN]> {
+    let model = model.unwrap_or_else(|error| panic!("{error}"));
     let mut workspace = Model::workspace_for(Threads::new(threads), isa);
     let input = array::<{ Model::INPUT_LEN }>("input.npy");
     let mut output = Box::new([0.0; Model::OUTPUT_LEN]);
@@ -56,6 +60,16 @@ fn the_number_of_threads_changes_no_bit() {
             assert_eq!(differing, None, "{} threads on {}", threads, isa.name());
         }
     }
+}
+
+#[test]
+fn a_mapped_file_and_a_read_one_give_the_same_bits() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights.safetensors");
+    let [mapped, read] = [FileBytes::map(&path), FileBytes::read(&path)].map(|file| {
+        let model = file.and_then(Model::from_file);
+        outputs_of(model, Isa::widest(), 1).map(f32::to_bits)
+    });
+    assert_eq!(mapped, read);
 }
 
 #[test]

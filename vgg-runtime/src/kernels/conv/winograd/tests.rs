@@ -1,7 +1,13 @@
 //! The transforms as matrices: read off the vector code with unit vectors, and held against the definition.
 
+use std::vec;
+use std::vec::Vec;
+
 use super::transform::{Line, MAX_POINTS, MAX_TAPS, Span, Transform, with_transform};
-use super::weights::kernel_transform;
+use super::weights::{Packing, kernel_transform, packed_len};
+use super::{PANELS, depth, phases, taps, whole};
+use crate::dispatch::Isa;
+use crate::shape::{Algorithm, BLOCK, Blocked, ConvDims, PANEL};
 use crate::simd::{Portable, Simd};
 
 /// Each span with the whole span of its points, and the taps of the kernel.
@@ -123,6 +129,88 @@ fn the_narrowest_span_that_covers_the_rest_is_taken() {
     {
         for (rest, width) in (1..).zip(widths) {
             assert_eq!(whole.tail(rest).outputs(), *width, "{whole:?} with {rest} left");
+        }
+    }
+}
+
+/// `channels` to `outputs` channels.
+fn dims(algorithm: Algorithm, kernel: usize, stride: usize, channels: usize, outputs: usize) -> ConvDims {
+    let pad = kernel / 2;
+    ConvDims {
+        input: Blocked { channels, height: 12, width: 12, block: BLOCK, halo: [pad; 4] },
+        output: Blocked { channels: outputs, height: 12 / stride, width: 12 / stride, block: BLOCK, halo: [0; 4] },
+        kernel: [kernel; 2],
+        strides: [stride; 2],
+        pads: [pad; 4],
+        relu: false,
+        pool: None,
+        algorithm,
+        batch: 1,
+    }
+    .check()
+}
+
+/// Each value by its definition, `G g G^T` in f64, one after the other.
+fn packed_by_definition(dims: ConvDims, weight: &[f32]) -> Vec<f32> {
+    let (transform, taps, points) = (kernel_transform(whole(dims), taps(dims)), taps(dims), whole(dims).points().len());
+    let (channels, [height, width], stride) = (dims.input.channels, dims.kernel, dims.strides[0]);
+    let mut packed = vec![0.0; packed_len(dims)];
+    // The channels that fill up the last panel have weights of zero, of either sign once transformed.
+    for out in 0..dims.panels() * PANEL {
+        let (block, panel, lane) = (out / PANEL / PANELS, out / PANEL % PANELS, out % PANEL);
+        let panels = PANELS.min(dims.panels() - block * PANELS);
+        for (channel, phase) in (0..channels).flat_map(|channel| (0..phases(dims)).map(move |phase| (channel, phase))) {
+            let tap = |row: usize, column: usize| {
+                let [y, x] = [phase / stride + row * stride, phase % stride + column * stride];
+                let inside = y < height && x < width && out < dims.output.channels;
+                let index = ((out * channels + channel) * height + y) * width + x;
+                if inside { f64::from(weight[index]) } else { 0.0 }
+            };
+            let place = (channel / BLOCK * phases(dims) + phase) * BLOCK + channel % BLOCK;
+            for (row, column) in (0..points).flat_map(|row| (0..points).map(move |column| (row, column))) {
+                let inner = |x| (0..taps).map(|y| transform[row][y] * tap(y, x)).sum::<f64>();
+                let value = (0..taps).map(|x| transform[column][x] * inner(x)).sum::<f64>();
+                let frequencies = block * PANELS * points * points + (row * points + column) * panels + panel;
+                packed[(frequencies * depth(dims) * BLOCK + place) * PANEL + lane] =
+                    (value as f32).clamp(f32::MIN, f32::MAX);
+            }
+        }
+    }
+    packed
+}
+
+#[test]
+fn every_tier_packs_the_same_bits() {
+    let cases = [
+        dims(Algorithm::WinogradF4, 3, 1, 16, 48),
+        dims(Algorithm::WinogradF6, 3, 1, 20, 40),
+        dims(Algorithm::WinogradF4, 5, 1, 9, 70),
+        dims(Algorithm::WinogradF6, 5, 2, 11, 17),
+    ];
+    for dims in cases {
+        let count = dims.output.channels * dims.input.channels * dims.kernel[0] * dims.kernel[1];
+        // All magnitudes and signs, the largest among them, and zeroes of both signs.
+        let mut state = 1u32;
+        let mut weight: Vec<f32> = (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f32::from_bits(state & 0xbfff_ffff)
+            })
+            .collect();
+        weight[..4].copy_from_slice(&[0.0, -0.0, f32::MAX, f32::MIN]);
+        let bytes: Vec<[u8; 4]> = weight.iter().map(|value| value.to_le_bytes()).collect();
+        let expected = packed_by_definition(dims, &weight);
+        for &isa in Isa::available() {
+            let mut packed = vec![0.0; packed_len(dims)];
+            assert!(isa.run(Packing { dims, weight: &bytes, packed: &mut packed }));
+            let differing = packed.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
+            assert_eq!(differing, None, "{}: {dims:?}", isa.name());
+        }
+        for index in [0, count / 2, count - 1] {
+            let mut broken = bytes.clone();
+            broken[index] = f32::NAN.to_le_bytes();
+            let mut packed = vec![0.0; packed_len(dims)];
+            assert!(!Isa::Portable.run(Packing { dims, weight: &broken, packed: &mut packed }), "{index}");
         }
     }
 }

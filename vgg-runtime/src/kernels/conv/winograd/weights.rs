@@ -1,8 +1,15 @@
 //! The transform of the weights, once, when they are packed.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use super::transform::{MAX_POINTS, MAX_TAPS, POINTS_F4, POINTS_F6, Span};
 use super::{PANELS, depth, phases, taps, whole};
+use crate::dispatch::{Isa, Program};
+use crate::finite::all_finite;
+use crate::memory::populate;
 use crate::shape::{BLOCK, ConvDims, PANEL};
+use crate::simd::Simd;
+use crate::threads::in_chunks;
 
 /// Values of the transformed weights.
 pub(crate) const fn packed_len(dims: ConvDims) -> usize {
@@ -28,94 +35,126 @@ pub(super) fn kernel_transform(whole: Span, taps: usize) -> [[f64; MAX_TAPS]; MA
     rows
 }
 
-/// Transforms `weight` (`OIHW`, finite) into `packed`: `[block of PANELS panels][frequency][panel][depth][16]`, where the depth runs over
-/// input blocks, phases and the channels of a block. The arithmetic is f64; each value is rounded once.
-pub(crate) fn pack(dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) {
-    let (whole, taps) = (whole(dims), taps(dims));
-    let transform = kernel_transform(whole, taps);
-    let points = whole.points().len();
-    let panel_len = depth(dims) * BLOCK * PANEL;
-    let block_len = PANELS * points * points * panel_len;
-    for_each_chunk(packed, block_len, |block, values| {
-        let first = block * PANELS;
-        let panels = PANELS.min(dims.panels() - first);
-        for panel in 0..panels {
-            for index in 0..dims.input.channels * phases(dims) {
-                let (channel, phase) = (index / phases(dims), index % phases(dims));
-                let kernels = kernels(dims, weight, first + panel, channel, phase);
-                let mut rows = [[[0.0; PANEL]; MAX_TAPS]; MAX_POINTS];
-                for (rows, coefficients) in rows.iter_mut().zip(&transform).take(points) {
-                    for (column, sums) in rows.iter_mut().enumerate().take(taps) {
-                        for (lane, sum) in sums.iter_mut().enumerate() {
-                            *sum = (0..taps).map(|row| coefficients[row] * kernels[row][column][lane]).sum();
-                        }
+/// Transforms `weight` (`OIHW`) into `packed`: `[block of PANELS panels][frequency][panel][depth][16]`, where the depth runs over input
+/// blocks, phases and the channels of a block. The arithmetic is f64, products and sums rounded one by one, so that every tier gives the
+/// same; each value is rounded once more in the end. Tells whether all of `weight` is finite; else `packed` is of no use.
+pub(crate) fn pack(dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) -> bool {
+    Isa::widest().run(Packing { dims, weight, packed })
+}
+
+/// The packing of one layer, as a program over the instruction set.
+pub(super) struct Packing<'a> {
+    pub(super) dims: ConvDims,
+    pub(super) weight: &'a [[u8; 4]],
+    pub(super) packed: &'a mut [f32],
+}
+
+impl Program for Packing<'_> {
+    type Output = bool;
+
+    fn run<S: Simd>(self, simd: S) -> bool {
+        let Self { dims, weight, packed } = self;
+        let transform = kernel_transform(whole(dims), taps(dims));
+        let points = whole(dims).points().len();
+        let block_len = PANELS * points * points * depth(dims) * BLOCK * PANEL;
+        let finite = AtomicBool::new(true);
+        in_chunks(packed, block_len, |block, values| {
+            populate(values);
+            simd.vectorize(
+                #[inline(always)]
+                || {
+                    let own = filters(dims, weight, block);
+                    if !all_finite(own) {
+                        finite.store(false, Ordering::Relaxed);
+                        return;
                     }
+                    match (points, taps(dims)) {
+                        (6, 3) => pack_block::<6, 3>(dims, &transform, block, own, values),
+                        (8, 3) => pack_block::<8, 3>(dims, &transform, block, own, values),
+                        (8, 5) => pack_block::<8, 5>(dims, &transform, block, own, values),
+                        (points, taps) => unreachable!("no transform has {points} points and {taps} taps"),
+                    }
+                },
+            );
+        });
+        finite.into_inner()
+    }
+}
+
+/// The weights of the output channels of a block of panels.
+fn filters(dims: ConvDims, weight: &[[u8; 4]], block: usize) -> &[[u8; 4]] {
+    let len = PANELS * PANEL * dims.input.channels * dims.kernel[0] * dims.kernel[1];
+    &weight[block * len..weight.len().min((block + 1) * len)]
+}
+
+/// Transforms the `weight` of a block of panels into its `values`.
+#[inline(always)]
+fn pack_block<const POINTS: usize, const TAPS: usize>(
+    dims: ConvDims,
+    transform: &[[f64; MAX_TAPS]; MAX_POINTS],
+    block: usize,
+    weight: &[[u8; 4]],
+    values: &mut [f32],
+) {
+    let panel_len = depth(dims) * BLOCK * PANEL;
+    let panels = PANELS.min(dims.panels() - block * PANELS);
+    for panel in 0..panels {
+        for index in 0..dims.input.channels * phases(dims) {
+            let (channel, phase) = (index / phases(dims), index % phases(dims));
+            let kernels = kernels::<TAPS>(dims, weight, panel, channel, phase);
+            let mut rows = [[[0.0; PANEL]; TAPS]; POINTS];
+            for (row, coefficients) in transform.iter().enumerate().take(POINTS) {
+                for column in 0..TAPS {
+                    let taps: [_; TAPS] = core::array::from_fn(|row| &kernels[row][column]);
+                    combine(coefficients, taps, &mut rows[row][column]);
                 }
-                let place = (channel / BLOCK * phases(dims) + phase) * BLOCK + channel % BLOCK;
-                for (row, sums) in rows.iter().enumerate().take(points) {
-                    for (column, coefficients) in transform.iter().enumerate().take(points) {
-                        let frequency = row * points + column;
-                        let at = (frequency * panels + panel) * panel_len + place * PANEL;
-                        for (lane, value) in values[at..at + PANEL].iter_mut().enumerate() {
-                            let sum: f64 = (0..taps).map(|column| coefficients[column] * sums[column][lane]).sum();
-                            // Weights near the largest f32 must not become infinite: padding is multiplied by them.
-                            *value = (sum as f32).clamp(f32::MIN, f32::MAX);
-                        }
+            }
+            let place = (channel / BLOCK * phases(dims) + phase) * BLOCK + channel % BLOCK;
+            for (row, sums) in rows.iter().enumerate() {
+                for (column, coefficients) in transform.iter().enumerate().take(POINTS) {
+                    let at = ((row * POINTS + column) * panels + panel) * panel_len + place * PANEL;
+                    let mut wide = [0.0; PANEL];
+                    combine(coefficients, sums.each_ref(), &mut wide);
+                    for (value, wide) in values[at..at + PANEL].iter_mut().zip(wide) {
+                        // Weights near the largest f32 must not become infinite: padding is multiplied by them.
+                        *value = (wide as f32).clamp(f32::MIN, f32::MAX);
                     }
                 }
             }
         }
-    });
+    }
+}
+
+/// The sum of the `terms`, each times its coefficient, for the channels of a panel.
+#[inline(always)]
+fn combine<const TAPS: usize>(coefficients: &[f64; MAX_TAPS], terms: [&[f64; PANEL]; TAPS], sums: &mut [f64; PANEL]) {
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        *sum = coefficients[0] * terms[0][lane];
+        for tap in 1..TAPS {
+            *sum += coefficients[tap] * terms[tap][lane];
+        }
+    }
 }
 
 /// The taps of one input channel that meet pixels of `phase`, for the output channels of a panel; zero for those that do not exist.
-fn kernels(
+#[inline(always)]
+fn kernels<const TAPS: usize>(
     dims: ConvDims,
     weight: &[[u8; 4]],
     panel: usize,
     channel: usize,
     phase: usize,
-) -> [[[f64; PANEL]; MAX_TAPS]; MAX_TAPS] {
-    let mut kernels = [[[0.0; PANEL]; MAX_TAPS]; MAX_TAPS];
+) -> [[[f64; PANEL]; TAPS]; TAPS] {
+    let mut kernels = [[[0.0; PANEL]; TAPS]; TAPS];
     let ([height, width], stride) = (dims.kernel, dims.strides[0]);
-    for lane in 0..PANEL.min(dims.output.channels - panel * PANEL) {
-        let from = ((panel * PANEL + lane) * dims.input.channels + channel) * height * width;
+    let filters = weight.chunks_exact(dims.input.channels * height * width).skip(panel * PANEL);
+    for (lane, filter) in filters.take(PANEL).enumerate() {
+        let taps = &filter[channel * height * width..][..height * width];
         for (row, y) in (phase / stride..height).step_by(stride).enumerate() {
             for (column, x) in (phase % stride..width).step_by(stride).enumerate() {
-                kernels[row][column][lane] = f64::from(f32::from_le_bytes(weight[from + y * width + x]));
+                kernels[row][column][lane] = f64::from(f32::from_le_bytes(taps[y * width + x]));
             }
         }
     }
     kernels
-}
-
-/// Calls `body(index, chunk)` for every chunk of `len` values, on all cores when there is much to do.
-#[cfg(feature = "std")]
-fn for_each_chunk(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32]) + Sync) {
-    /// Values for which starting a thread pays.
-    const WORTHWHILE: usize = 1 << 20;
-    let chunks = values.len().div_ceil(len);
-    let threads = crate::threads::physical_cores().min(chunks).min(1 + values.len() / WORTHWHILE);
-    std::thread::scope(|scope| {
-        let (body, mut rest, mut first) = (&body, values, 0);
-        for thread in 0..threads {
-            let own = crate::threads::partition(chunks, threads, thread).len();
-            let (part, others) = rest.split_at_mut((own * len).min(rest.len()));
-            rest = others;
-            let mut work =
-                move || part.chunks_mut(len).enumerate().for_each(|(index, chunk)| body(first + index, chunk));
-            if thread + 1 < threads {
-                scope.spawn(work);
-            } else {
-                work();
-            }
-            first += own;
-        }
-    });
-}
-
-/// Calls `body(index, chunk)` for every chunk of `len` values.
-#[cfg(not(feature = "std"))]
-fn for_each_chunk(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32])) {
-    values.chunks_mut(len).enumerate().for_each(|(index, chunk)| body(index, chunk));
 }
