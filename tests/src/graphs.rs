@@ -18,6 +18,7 @@ impl Net {
         let graph = Graph {
             name: "Net".into(),
             docs: Vec::new(),
+            preprocess: None,
             input: ValueId(0),
             output: ValueId(0),
             values: vec![Value { name: "input".into(), shape: Some(input) }],

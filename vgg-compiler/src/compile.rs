@@ -46,7 +46,7 @@ pub struct Compiled {
 impl Compiled {
     /// The header of the network's canonical weights file.
     pub fn header(&self) -> Header {
-        Header::new(&self.graph.params)
+        Header::of(&self.graph)
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`mod@plan`] | [`ir::TypedGraph`] | [`plan::ExecutionPlan`]: fused, laid out, placed |
 //! | [`rust`] | [`plan::ExecutionPlan`] | the files of a crate, or a module in place |
 //! | [`report`] | [`ir::TypedGraph`] and its plan | the layer table |
+//! | [`preprocess`] | its text in a declaration, a weights file or an ONNX file | how images become the network's input |
 //! | [`weights`] | a file or a seed | one tensor for each parameter, and the canonical safetensors file |
 //!
 //! [`compile`] goes the whole way to the plan; [`expand`] is what the `vgg!` macro does, and
@@ -26,6 +27,7 @@ mod lower;
 pub mod onnx;
 pub mod passes;
 pub mod plan;
+pub mod preprocess;
 pub mod report;
 pub mod rust;
 pub mod spec;

@@ -42,6 +42,7 @@ impl Chain {
         let graph = Graph {
             name: spec.name.value.clone(),
             docs: spec.docs.clone(),
+            preprocess: spec.preprocess.as_ref().map(|preprocess| preprocess.value.clone()),
             input: ValueId(0),
             output: ValueId(0),
             values: vec![Value { name: "input".into(), shape: Some(shape) }],

@@ -2,6 +2,7 @@
 
 use super::op::Op;
 use super::shape::Shape;
+use crate::preprocess::Preprocess;
 
 /// Index of an activation in [`Graph::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +19,8 @@ pub struct Graph {
     pub name: String,
     /// What the author says about it.
     pub docs: Vec<String>,
+    /// How images become its input, when that is known.
+    pub preprocess: Option<Preprocess>,
     /// The network's input.
     pub input: ValueId,
     /// The network's output.

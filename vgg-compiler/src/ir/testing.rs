@@ -14,6 +14,7 @@ impl Builder {
         let graph = Graph {
             name: "Test".into(),
             docs: Vec::new(),
+            preprocess: None,
             input: ValueId(0),
             output: ValueId(0),
             values: vec![input],

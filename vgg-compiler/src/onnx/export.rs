@@ -61,7 +61,7 @@ pub fn write_model(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), ExportError> {
     assert!(weights.fit(graph), "the weights were resolved for another graph than `{}`", graph.name);
-    let pieces = pieces(graph, &Header::new(&graph.params), options)?;
+    let pieces = pieces(graph, &Header::of(graph), options)?;
     let written = atomic::write(path, |file| {
         let mut written = 0;
         for piece in &pieces {

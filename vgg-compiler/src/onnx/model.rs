@@ -12,6 +12,7 @@ use super::messages::{
 };
 use super::options::{Batch, ExportOptions, Outputs, ir_version};
 use crate::ir::{Node, Op, ParamId, Pool, Shape, TypedGraph, ValueId};
+use crate::preprocess::METADATA_KEY;
 use crate::weights::Header;
 
 /// The message of `graph`. Its first initializers are the graph's parameters in their order: pointing into the file of
@@ -82,7 +83,8 @@ fn metadata(graph: &TypedGraph, options: &ExportOptions) -> Result<Vec<StringStr
             return Err(ExportError::Metadata { key: key.clone() });
         }
     }
-    let mut all = BTreeMap::from([("vgg.network", graph.name.as_str()), ("vgg.preprocessing", "unknown")]);
+    let preprocess = graph.preprocess.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    let mut all = BTreeMap::from([("vgg.network", graph.name.as_str()), (METADATA_KEY, preprocess.as_str())]);
     all.extend(options.weights.as_ref().map(|weights| ("vgg.weights", weights.as_str())));
     all.extend(given);
     Ok(all.into_iter().map(|(key, text)| StringStringEntryProto::new(key, text)).collect())

@@ -23,6 +23,7 @@ const RESERVED: [&str; 3] = ["input", "output", "flatten"];
 pub fn check(spec: &ModelSpec) -> Diagnostics {
     let mut errors = check_structure(spec);
     check_values(spec, &mut errors);
+    check_preprocess(spec, &mut errors);
     if errors.is_empty() {
         check_shapes(spec, &mut errors);
     }
@@ -197,6 +198,17 @@ fn check_values(spec: &ModelSpec, errors: &mut Diagnostics) {
 
 fn refuse(message: Option<String>, span: Span, errors: &mut Diagnostics) {
     message.into_iter().for_each(|message| errors.push(Diagnostic::new(span, message)));
+}
+
+/// Images must become what the first layer takes.
+fn check_preprocess(spec: &ModelSpec, errors: &mut Diagnostics) {
+    let input = &spec.input;
+    if let Some(Spanned { value, span }) = &spec.preprocess
+        && let Some(reason) = value.refuse(input.channels.value, input.height.value, input.width.value)
+    {
+        let error = Diagnostic::new(*span, format!("the preprocessing does not fit the input: {reason}"));
+        errors.push(error.with_help("choose another preprocessing, or change its settings: `preprocess torchvision(resize 320);`"));
+    }
 }
 
 /// Why the values of a layer are refused, one by one.

@@ -88,6 +88,11 @@ pub(crate) const LRN_K: RealRange = RealRange::above_zero("k", 1e6);
 pub(crate) const EPSILON: RealRange = RealRange::above_zero("eps", 1.0);
 /// Ratio 1 would drop everything, and training divides by 1 - ratio.
 pub(crate) const RATIO: RealRange = RealRange { what: "the dropout ratio", min: (0.0, true), max: (1.0, false) };
+/// The shorter side of an image after it was resized.
+pub(crate) const RESIZE: IntegerRange = IntegerRange::new("the shorter side", 1, MAX_EXTENT);
+pub(crate) const MEAN: RealRange = RealRange { what: "the mean", min: (-1e6, true), max: (1e6, true) };
+/// Pixels are divided by it.
+pub(crate) const STD: RealRange = RealRange { what: "the deviation", min: (1e-6, true), max: (1e6, true) };
 
 /// Why the padding of a pool is refused: with a padding as large as the window, a window could hold no pixel at all.
 pub(crate) fn refuse_pool_pad(pool: PoolSpec) -> Option<String> {

@@ -15,6 +15,8 @@ use std::fmt;
 
 use proc_macro2::Span;
 
+use crate::preprocess::Preprocess;
+
 pub mod check;
 pub mod diagnostic;
 pub mod limits;
@@ -79,6 +81,8 @@ pub struct ModelSpec {
     pub name: Spanned<String>,
     /// Channels, height and width of one input image.
     pub input: InputSpec,
+    /// How images become its input, when that is declared.
+    pub preprocess: Option<Spanned<Preprocess>>,
     /// The rows of the table. A row is a block of the papers; its number, from 1, is part of the layer names.
     pub rows: Vec<Vec<LayerSpec>>,
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{Extent, LayerKind, LayerSpec, ModelSpec, PoolSpec};
+use crate::preprocess::name_of;
 
 /// The notation of a declaration: its doc comment, one row a line in columns, defaults left out. It ends in a line break.
 ///
@@ -29,6 +30,12 @@ impl fmt::Display for ModelSpec {
             "{}: {} x {} x {} {{",
             self.name.value, input.channels.value, input.height.value, input.width.value
         )?;
+        if let Some(preprocess) = &self.preprocess {
+            match name_of(&preprocess.value) {
+                Some(name) => writeln!(f, "    preprocess {name};")?,
+                None => writeln!(f, "    preprocess({});", preprocess.value)?,
+            }
+        }
         let rows = cells(self);
         let widths = widths(self, &rows);
         for (index, (row, layers)) in rows.iter().zip(&self.rows).enumerate() {

@@ -1,8 +1,9 @@
-//! The canonical weights file: safetensors with a header that depends on the network alone.
+//! The canonical weights file: safetensors with a header that depends on the network and its preprocessing alone.
 //!
 //! ```text
 //! 8 bytes           length of the JSON with its padding, little-endian
 //! JSON              {"__metadata__":{"format":"pt"},"KEY":{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..}
+//!                   with `"vgg.preprocessing":".."` after the format when the preprocessing is known
 //! spaces            so that the data begins at a multiple of 64
 //! data              the tensors in the order of their keys, without gaps
 //! ```
@@ -21,6 +22,7 @@ use super::error::WeightsError;
 use super::resolve::Weights;
 use crate::atomic;
 use crate::ir::{Graph, Param, ParamId};
+use crate::preprocess::{METADATA_KEY, Preprocess};
 
 /// The data begins at a multiple of this: a cache line, and the widest vector.
 const ALIGNMENT: usize = 64;
@@ -37,9 +39,22 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of a file that holds `params`, which are the parameters of a verified graph.
+    /// The header of the file of `graph`'s parameters.
+    pub fn of(graph: &Graph) -> Self {
+        Self::with(&graph.params, graph.preprocess.as_ref())
+    }
+
+    /// The header of a file that holds `params`, which are the parameters of a verified graph, and knows of no preprocessing.
     pub fn new(params: &[Param]) -> Self {
-        let mut json = String::from(r#"{"__metadata__":{"format":"pt"}"#);
+        Self::with(params, None)
+    }
+
+    fn with(params: &[Param], preprocess: Option<&Preprocess>) -> Self {
+        let mut json = String::from(r#"{"__metadata__":{"format":"pt""#);
+        if let Some(preprocess) = preprocess {
+            json += &format!(r#","{METADATA_KEY}":{}"#, serde_json::Value::from(preprocess.to_string()));
+        }
+        json.push('}');
         let mut ranges = vec![0..0; params.len()];
         let mut end = 0;
         for index in sorted(params) {
@@ -105,7 +120,7 @@ pub fn write_to(
 ) -> io::Result<()> {
     assert!(weights.fit(graph), "the weights were resolved for another graph than `{}`", graph.name);
     let mut written = 0;
-    atomic::write_counted(out, &Header::new(&graph.params).bytes, &mut written, progress)?;
+    atomic::write_counted(out, &Header::of(graph).bytes, &mut written, progress)?;
     for index in sorted(&graph.params) {
         atomic::write_counted(out, weights.get(ParamId(index)), &mut written, progress)?;
     }

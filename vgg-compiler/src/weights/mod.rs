@@ -8,6 +8,7 @@
 pub mod canonical;
 mod error;
 mod foreign;
+mod lineage;
 mod normal;
 mod resolve;
 mod safetensors;
@@ -17,6 +18,7 @@ mod tensors;
 
 pub use canonical::Header;
 pub use error::WeightsError;
+pub use lineage::lineage;
 pub use normal::standard_normal;
 pub use resolve::Weights;
 pub use safetensors::{parse, read};

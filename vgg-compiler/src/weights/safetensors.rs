@@ -24,7 +24,7 @@ use super::tensors::{Tensor, Tensors};
 
 /// The longest header. Parsed, a header takes a few times its length; those of the family have about three thousand
 /// bytes.
-const MAX_HEADER: u64 = 16 << 20;
+pub(super) const MAX_HEADER: u64 = 16 << 20;
 
 /// The longest key. Torchvision's have about twenty bytes.
 const MAX_KEY: usize = 1024;

@@ -19,6 +19,7 @@ impl Builder {
         let graph = Graph {
             name: name.into(),
             docs: vec![],
+            preprocess: None,
             input: ValueId(0),
             output: ValueId(0),
             values: vec![input],

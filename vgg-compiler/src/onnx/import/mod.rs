@@ -22,12 +22,15 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
+use proc_macro2::Span;
 use prost::Message;
 
 use super::messages::ModelProto;
-use crate::spec::ModelSpec;
+use crate::preprocess::{METADATA_KEY, Preprocess};
 use crate::spec::check::check;
 use crate::spec::names::layer_names;
+use crate::spec::parse::parse_preprocess;
+use crate::spec::{ModelSpec, Spanned};
 use crate::weights::{Tensor, Tensors};
 use chain::Layer;
 use constant::Externals;
@@ -73,17 +76,34 @@ fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str) -> Result<Impor
         .map_err(|error| Refusal::damaged(format!("not an ONNX file, or cut off: {error}")))?;
     let folder = folder.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let mut externals = Externals::new(folder);
-    let walk::Walked { input, layers, notes, name, docs } = walk::walk(&model, &mut externals)?;
+    let walk::Walked { input, layers, mut notes, name, docs } = walk::walk(&model, &mut externals)?;
+    let preprocess = preprocess(&model).unwrap_or_else(|note| {
+        notes.insert(note);
+        None
+    });
     drop(model);
     let name = identifier(&name).or_else(|| identifier(&camel_case(stem))).unwrap_or_else(|| "Network".into());
     let kinds: Vec<_> = layers.iter().map(|layer| layer.kind.clone()).collect();
-    let (spec, recognised) = recognise::declare(name, docs, input, &kinds);
+    let (mut spec, recognised) = recognise::declare(name, docs, input, &kinds);
+    spec.preprocess = preprocess.map(|value| Spanned { value, span: Span::call_site() });
     check(&spec).into_result(()).map_err(|mistakes| {
         let messages: Vec<&str> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
         Refusal::unsupported(format!("the network is outside of the family: {}", messages.join("; ")))
     })?;
     let tensors = tensors(&spec, layers);
     Ok(Imported { spec, tensors, notes: notes.into_iter().collect(), recognised })
+}
+
+/// What the metadata of `model` say about the preprocessing, or a note that it cannot be understood.
+fn preprocess(model: &ModelProto) -> Result<Option<Preprocess>, String> {
+    let entry = model.metadata_props.iter().find(|entry| entry.key.as_deref() == Some(METADATA_KEY));
+    match entry.and_then(|entry| entry.value.as_deref()) {
+        None | Some("unknown") => Ok(None),
+        Some(text) => match parse_preprocess(text) {
+            Ok(preprocess) => Ok(Some(preprocess)),
+            Err(problem) => Err(format!("its metadata {METADATA_KEY} were passed over: {problem}")),
+        },
+    }
 }
 
 /// The numbers of `layers` under the keys that `spec` gives them. Layers without parameters may differ between the two.

@@ -15,6 +15,7 @@ pub(super) fn declare(name: String, docs: Vec<String>, input: [usize; 3], kinds:
         visibility: syn::Visibility::Public(syn::Token![pub](Span::call_site())),
         name: Spanned { value: name, span: Span::call_site() },
         input: InputSpec { channels, height, width },
+        preprocess: None,
         rows: rows(kinds),
     };
     let mut closest: Option<(usize, &Variant)> = None;

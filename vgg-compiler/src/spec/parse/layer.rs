@@ -101,6 +101,7 @@ fn unknown(text: &str, span: Span) -> Diagnostic {
         ("linear", "a fully connected layer without relu is written `fc-10(linear)`"),
         ("dense", "a fully connected layer is written `fc-4096`"),
         ("pool", "write `maxpool` or `avgpool`"),
+        ("preprocess", "`preprocess torchvision;` stands before the first layer"),
     ];
     if let Some((_, help)) = ELSEWHERE.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)) {
         return Diagnostic::new(span, format!("unknown layer `{text}`")).with_help(*help);

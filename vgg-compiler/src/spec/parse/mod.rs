@@ -1,13 +1,17 @@
 //! The parser of the `vgg!` notation, for tokens (the macro) and text (`.vgg` files) alike.
 //!
 //! ```text
-//! network    = doc* visibility name ( ":" input "{" row ( ";" row )* ";"? "}" | "=" built-in ) ";"?
+//! network    = doc* visibility name ( ":" input "{" preprocess? row ( ";" row )* ";"? "}" | "=" built-in ( "{" preprocess "}" )? ) ";"?
 //! input      = channels "x" height "x" width
 //! row        = entry ( "," entry )* ","?
 //! entry      = ( label ":" )? layer ( "(" modifier ( "," modifier )* ","? ")" )?
 //! layer      = "conv" extent "-" filters | "bn" | "lrn" | "maxpool" | "avgpool" | "fc" "-" units | "dropout" | "softmax"
 //! modifier   = word | word number | word extent | number | extent
 //! extent     = number | height "x" width
+//! preprocess = "preprocess" ( preset ( "(" settings ")" )? | "(" settings ")" ) ";"
+//! settings   = setting ( "," setting )* ","?
+//! setting    = "rgb" | "bgr" | "grey" | "range" number | "mean" number+ | "std" number+ | "resize" number | "stretch"
+//!            | "nearest" | "bilinear" | "bicubic" | "classes" order
 //! ```
 //!
 //! It recovers: after a mistake it goes on with the next modifier, layer or row, so that several mistakes are reported at once.
@@ -19,11 +23,13 @@ mod layer;
 mod model;
 mod modifier;
 mod number;
+mod preprocess;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::{Parse, ParseBuffer, ParseStream, Parser};
 
 pub use file::{MAX_TEXT, parse_file, parse_models};
+pub use preprocess::parse_preprocess;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::{ModelSpec, check};

@@ -8,7 +8,8 @@ use super::super::diagnostic::Diagnostic;
 use super::super::limits::{self, IntegerRange};
 use super::super::{InputSpec, LayerKind, ModelSpec, Spanned, variants};
 use super::layer::{Entry, layer, name};
-use super::{Context, Parsed, braces, found, number, skip_while};
+use super::{Context, Parsed, braces, found, number, preprocess, skip_while};
+use crate::preprocess::Preprocess;
 use crate::suggest::enumerate;
 
 /// Reads one declaration. `None`, with the reason in `context`, when there is not enough of one to go on.
@@ -28,7 +29,7 @@ fn try_model(input: ParseStream<'_>, context: &mut Context) -> Result<Parsed, Di
     let name = name(input, "the name of the network, as in `pub Vgg16: 3 x 224 x 224 { .. }`")?;
     if input.peek(Token![=]) {
         let _ = input.parse::<Token![=]>();
-        return built_in(input, docs, visibility, name);
+        return built_in(input, docs, visibility, name, context);
     }
     if input.parse::<Token![:]>().is_err() {
         let message = format!("expected `:` and the input after the name of the network, found {}", found(input));
@@ -48,11 +49,12 @@ fn try_model(input: ParseStream<'_>, context: &mut Context) -> Result<Parsed, Di
     let span = input.span();
     let content = braces(input)
         .map_err(|_| Diagnostic::new(span, format!("expected `{{` and the layers, found {}", found(input))))?;
+    let preprocess = preprocess::item(&content, context);
     let mut rows = rows(&content, context, &mut complete);
     let _ = input.parse::<Token![;]>();
     last_fc_is_linear(&mut rows);
     let rows = rows.into_iter().map(|row| row.into_iter().map(|entry| entry.layer).collect()).collect();
-    Ok(Parsed { spec: ModelSpec { docs, visibility, name, input: shape, rows }, complete })
+    Ok(Parsed { spec: ModelSpec { docs, visibility, name, input: shape, preprocess, rows }, complete })
 }
 
 /// The lines of the doc comments. Attributes are taken apart by hand: a general expression has no place in them.
@@ -180,6 +182,7 @@ fn built_in(
     docs: Vec<String>,
     visibility: Visibility,
     name: Spanned<String>,
+    context: &mut Context,
 ) -> Result<Parsed, Diagnostic> {
     let help = || {
         let names = enumerate(variants::VARIANTS.iter().map(|variant| variant.name));
@@ -191,9 +194,10 @@ fn built_in(
         return Err(Diagnostic::new(span, message).with_help(help()));
     }
     let mut text = String::new();
-    while !input.is_empty() && !input.peek(Token![;]) && text.len() < 64 {
+    while !input.is_empty() && !input.peek(Token![;]) && !input.peek(token::Brace) && text.len() < 64 {
         text.push_str(&input.parse::<TokenTree>()?.to_string());
     }
+    let preprocess = braces(input).ok().and_then(|content| only_preprocess(&content, context));
     let _ = input.parse::<Token![;]>();
     let Some(variant) = variants::variant(&text) else {
         let known = variants::suggest(&text).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
@@ -204,8 +208,22 @@ fn built_in(
     spec.docs = if docs.is_empty() { spec.docs } else { docs };
     spec.visibility = visibility;
     spec.name = name;
+    spec.preprocess = preprocess;
     stand_at(&mut spec, span);
     Ok(Parsed { spec, complete: true })
+}
+
+/// The preprocessing in the braces after a built-in, whose layers are given.
+fn only_preprocess(content: ParseStream<'_>, context: &mut Context) -> Option<Spanned<Preprocess>> {
+    let span = content.span();
+    let item = preprocess::item(content, context);
+    if !content.is_empty() || (item.is_none() && context.errors.is_empty()) {
+        let message = format!("expected `preprocess ..;` after a built-in network, found {}", found(content));
+        let place = if content.is_empty() { span } else { content.span() };
+        context.errors.push(Diagnostic::new(place, message).with_help("its layers are given; write them out to change them"));
+        skip_while(content, |_| true);
+    }
+    item
 }
 
 /// Makes the place where a built-in is named the place of all its parts, whose own spans lie in another file.

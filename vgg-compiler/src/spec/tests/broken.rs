@@ -157,6 +157,39 @@ fn layers() {
 }
 
 #[test]
+fn preprocessing() {
+    assert_refused(&[
+        ("N: 3x8x8 { preprocess torchvison; fc-1 }", &[("1:23", "did you mean `torchvision`?")]),
+        ("N: 3x8x8 { preprocess imagenet; fc-1 }", &[("1:23", "the presets are `torchvision`, `caffe-vgg`")]),
+        ("N: 3x8x8 { preprocess; fc-1 }", &[("1:22", "expected a preprocessing, such as `torchvision`, found `;`")]),
+        ("N: 3x8x8 { preprocess torchvision, fc-1 }", &[("1:34", "expected `;` after `preprocess`, found `,`"), ("1:1", "at least one")]),
+        ("N: 3x8x8 { fc-1; preprocess torchvision }", &[("1:18", "stands before the first layer")]),
+        ("N: 1x8x8 { preprocess torchvision; fc-1 }", &[("1:12", "`rgb` has 3 channels, expected the 1 of the input")]),
+        ("N: 3x8x8 { preprocess fashion; fc-1 }", &[("1:12", "`grey` has 1 channel, expected the 3 of the input")]),
+        ("N: 3x8x300 { preprocess keras; preprocess keras; fc-1 }", &[("1:32", "before the first layer")]),
+        ("N: 3x8x300 { preprocess torchvision; fc-1 }", &[("1:14", "becomes 256 pixels, expected at least the 300")]),
+        ("N: 3x8x8 { preprocess torchvision(rgb); fc-1 }", &[("1:35", "`rgb` would change the colours of a preset")]),
+        ("N: 3x8x8 { preprocess torchvision(range 255); fc-1 }", &[("1:35", "change the range of a preset")]),
+        ("N: 3x8x8 { preprocess(rgb); fc-1 }", &[("1:12", "`range 1` or `range 255` and `resize N` or `stretch` are missing")]),
+        ("N: 3x8x8 { preprocess(rgb, bgr); fc-1 }", &[("1:28", "`bgr` says again what was said before")]),
+        ("N: 3x8x8 { preprocess(range 2); fc-1 }", &[("1:29", "the range is 2, expected 1 or 255")]),
+        ("N: 3x8x8 { preprocess(mean 1 2); fc-1 }", &[("1:12", "are missing")]),
+        ("N: 3x8x8 { preprocess keras(mean 1 2); fc-1 }", &[("1:34", "`mean` has 2 numbers, expected 1 or 3 for `bgr`")]),
+        ("N: 3x8x8 { preprocess keras(mean); fc-1 }", &[("1:33", "expected a number after `mean`, found the end")]),
+        ("N: 3x8x8 { preprocess keras(mean 1e9); fc-1 }", &[("1:34", "the mean is 1000000000, expected at least -1000000")]),
+        ("N: 3x8x8 { preprocess keras(std 0); fc-1 }", &[("1:33", "the deviation is 0, expected at least 0.000001")]),
+        ("N: 3x8x8 { preprocess keras(std -1); fc-1 }", &[("1:34", "the deviation is -1")]),
+        ("N: 3x8x8 { preprocess keras(resize 0); fc-1 }", &[("1:36", "the shorter side is 0, expected 1 to 32768")]),
+        ("N: 3x8x8 { preprocess keras(resise 9); fc-1 }", &[("1:29", "did you mean `resize`?")]),
+        ("N: 3x8x8 { preprocess keras(resize 9 nearest); fc-1 }", &[("1:38", "expected `,` after a setting")]),
+        ("N: 3x8x8 { preprocess keras(classes cifar); fc-1 }", &[("1:37", "`imagenet`, `imagenet-ilsvrc`, `fashion-mnist` and `unknown`")]),
+        ("N: 3x8x8 { preprocess keras(classes); fc-1 }", &[("1:36", "expected an order of classes after `classes`")]),
+        ("A = vgg-d { conv3-64 }", &[("1:13", "expected `preprocess ..;` after a built-in network, found `conv3`")]),
+        ("A = vgg-d { preprocess fashion; }", &[("1:13", "expected the 3 of the input")]),
+    ]);
+}
+
+#[test]
 fn modifiers() {
     assert_refused(&[
         ("Net: 3x8x8 { conv3-8(strid 2) }", &[("1:22", "unknown modifier `strid` of `conv`; did you mean `stride`?")]),

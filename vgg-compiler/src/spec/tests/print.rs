@@ -16,7 +16,8 @@ fn content(spec: &ModelSpec) -> String {
     let input = [spec.input.channels.value, spec.input.height.value, spec.input.width.value];
     let visibility = &spec.visibility;
     let visibility = quote::quote!(#visibility).to_string();
-    format!("{:?} {visibility:?} {:?} {input:?} {rows:#?}", spec.docs, spec.name.value)
+    let preprocess = spec.preprocess.as_ref().map(|preprocess| &preprocess.value);
+    format!("{:?} {visibility:?} {:?} {input:?} {preprocess:?} {rows:#?}", spec.docs, spec.name.value)
 }
 
 fn read(text: &str) -> ModelSpec {
@@ -33,6 +34,25 @@ fn random_declarations_survive() {
         assert_eq!(content(&again), content(&spec), "{text}");
         assert_eq!(print(&again), text);
     }
+}
+
+#[test]
+fn a_preset_is_printed_by_its_name_and_anything_else_in_full() {
+    let printed = |item: &str| {
+        let text = print(&parsed(&format!("Net: 3 x 8 x 8 {{ {item} fc-2 }}")));
+        text.lines().nth(1).unwrap_or_default().trim().to_owned()
+    };
+    let full = "preprocess(rgb, range 1, mean 0.485 0.456 0.406, std 0.229 0.224 0.225, resize 256, bilinear, classes imagenet);";
+    assert_eq!(printed("preprocess torchvision;"), "preprocess torchvision;");
+    assert_eq!(printed(full), "preprocess torchvision;");
+    let expected = full.replace("256", "64").replace("imagenet", "imagenet-ilsvrc");
+    assert_eq!(printed("preprocess torchvision(classes imagenet - ilsvrc, resize 6_4,);"), expected);
+    let few = "preprocess(bgr, range 255, mean 127.5, stretch, nearest);";
+    assert_eq!(printed("preprocess ( nearest, stretch, std 1.0, mean 127.5 127.5 1.275e2, range 255, bgr );"), {
+        few.replace("127.5", "127.5 127.5 127.5")
+    });
+    let text = print(&parsed("pub Net = vgg-a { preprocess caffe-vgg; };"));
+    assert!(text.starts_with("/// ") && text.contains("{\n    preprocess caffe-vgg;\n    conv3-64"), "{text}");
 }
 
 #[test]

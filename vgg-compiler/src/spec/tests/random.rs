@@ -2,6 +2,7 @@
 
 use proc_macro2::Span;
 
+use crate::preprocess::{ClassOrder, Colours, Filter, PRESETS, Preprocess, Range, Resize};
 use crate::spec::{Extent, InputSpec, LayerKind, LayerSpec, ModelSpec, PoolSpec, Spanned};
 
 /// SplitMix64 (Steele, Lea & Flood 2014).
@@ -87,7 +88,26 @@ impl Random {
                 height: at(64 + self.below(200)),
                 width: at(64 + self.below(200)),
             },
+            preprocess: self.once_in(2).then(|| Spanned { value: self.preprocess(), span: Span::call_site() }),
             rows,
+        }
+    }
+
+    /// A preset, or values of which some are the defaults.
+    fn preprocess(&mut self) -> Preprocess {
+        if self.once_in(3) {
+            return PRESETS[self.below(PRESETS.len())].preprocess();
+        }
+        let colours = self.pick(&Colours::ALL);
+        let values = |values: &[f32], random: &mut Self| (0..colours.channels()).map(|_| random.pick(values)).collect();
+        Preprocess {
+            colours,
+            range: self.pick(&[Range::Unit, Range::Bytes]),
+            mean: values(&[0.0, 0.485, 123.68, -1.5, 1e-5], self),
+            std: values(&[1.0, 0.229, 58.393, 1e-6], self),
+            resize: if self.once_in(3) { Resize::Stretch } else { Resize::ShortSide(1 + self.below(512)) },
+            filter: self.pick(&Filter::ALL),
+            classes: self.once_in(2).then(|| self.pick(&ClassOrder::ALL)),
         }
     }
 
