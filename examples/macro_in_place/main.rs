@@ -16,6 +16,7 @@ use vgg_runtime::{Threads, vgg};
 vgg! {
     /// The network of `examples/fashion`.
     pub Fashion: 1 x 28 x 28 {
+        preprocess fashion;
         conv3-32, bn, conv3-32, bn, maxpool;
         conv3-64, bn, conv3-64, bn, maxpool;
         conv3-128, bn, conv3-128, bn, maxpool;
@@ -27,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Fashion::from_bytes(&weights()?)?;
     let mut workspace = Fashion::workspace(Threads::from_env()?)?;
     let mut logits = [0.0; Fashion::OUTPUT_LEN];
-    model.infer(&mut workspace, &boot(), &mut logits);
+    model.infer(&mut workspace, &boot()?, &mut logits);
 
     println!("input {:?}, output {:?}", Fashion::INPUT_SHAPE, Fashion::OUTPUT_SHAPE);
     for (class, logit) in logits.iter().enumerate() {
@@ -51,12 +52,9 @@ fn weights() -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(file)
 }
 
-/// The first test image, an ankle boot, preprocessed as in training.
-fn boot() -> [f32; Fashion::INPUT_LEN] {
+/// The first test image, an ankle boot, preprocessed as in training. Images are RGB, grey ones as well.
+fn boot() -> Result<Box<[f32; Fashion::INPUT_LEN]>, vgg_runtime::Error> {
     let file = include_bytes!("../fashion/images.idx3-ubyte");
-    let mut image = [0.0; Fashion::INPUT_LEN];
-    for (value, &pixel) in image.iter_mut().zip(&file[16..]) {
-        *value = (f32::from(pixel) / 255.0 - 0.286) / 0.353;
-    }
-    image
+    let rgb: Vec<u8> = file[16..][..28 * 28].iter().flat_map(|&level| [level; 3]).collect();
+    Fashion::preprocess(&rgb, 28, 28)
 }

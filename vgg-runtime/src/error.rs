@@ -46,6 +46,15 @@ pub enum Error {
         /// Bytes found.
         found: usize,
     },
+    /// The bytes of an image are not those of its extents.
+    Image {
+        /// Pixels of a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes found.
+        found: usize,
+    },
     /// A weight is NaN or infinite.
     NotFinite {
         /// Which tensor of the layer.
@@ -95,6 +104,11 @@ impl fmt::Display for Error {
             Self::Length { what, expected, found } => write!(
                 f,
                 "{what} has {found} bytes where {expected} were expected; the file is cut short or belongs to another network"
+            ),
+            Self::Image { width, height, found } => write!(
+                f,
+                "the image has {found} bytes where {width} x {height} pixels of 3 bytes were expected; give all pixels as RGB, row \
+                 after row"
             ),
             Self::NotFinite { what, index, value } => write!(
                 f,

@@ -143,6 +143,7 @@ pub mod npy;
 #[cfg(feature = "std")]
 pub mod onnx;
 pub mod ops;
+pub mod preprocess;
 #[cfg(feature = "std")]
 pub mod probe;
 pub mod reference;

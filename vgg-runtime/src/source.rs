@@ -43,6 +43,8 @@ pub const FILES: &[(&str, &str)] = files! {
     "ops/lrn.rs"
     "ops/mod.rs"
     "ops/pool.rs"
+    "preprocess/mod.rs"
+    "preprocess/resize.rs"
     "probe.rs"
     "reference/conv.rs"
     "reference/flat.rs"

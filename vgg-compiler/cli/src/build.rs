@@ -18,6 +18,7 @@ use vgg_runtime::{npy, source};
 use crate::error::Error;
 use crate::export::{export_error, weights_error};
 use crate::input::{Images, SEED};
+use crate::lineage::decide;
 use crate::model::{Model, load_weights, source_name, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::reference;
@@ -27,7 +28,7 @@ use crate::table::bytes;
 /// Write a network as a standalone Rust crate, with its weights and its ONNX file
 ///
 /// The crate depends on nothing but the copy of the runtime inside it and builds offline. It has the network's type, the
-/// weights (weights.safetensors), the same network as ONNX (model.onnx, which points into the weights), an example that
+/// weights (weights.safetensors), `preprocess` for images where it is known how they become the input, the same network as ONNX (model.onnx, which points into the weights), an example that
 /// takes NumPy arrays, and tests that compare it with outputs recorded in 64-bit arithmetic. The same command always writes
 /// the same bytes. The directory appears whole or not at all.
 #[derive(Debug, clap::Args)]
@@ -63,6 +64,9 @@ pub struct Arguments {
     /// Sum every convolution directly: several times slower, but off by a few times less than Winograd's algorithm
     #[arg(long)]
     exact: bool,
+    /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
+    #[arg(long, value_name = "NAME")]
+    preprocess: Option<String>,
 }
 
 fn parse_batch(text: &str) -> Result<usize, String> {
@@ -108,9 +112,10 @@ impl Default for Options {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, out, weights, name, batch, embed, force, logits, exact } = arguments;
-    let model = Model::open(model)?;
+    let Arguments { model, out, weights, name, batch, embed, force, logits, exact, preprocess } = arguments;
+    let mut model = Model::open(model)?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
+    decide(&mut model, &source, preprocess.as_deref(), progress)?;
     let options =
         Options { name: name.clone(), batch: *batch, embed: *embed, force: *force, logits: *logits, exact: *exact };
     build(&model, &source, out, &options, progress)?;

@@ -25,14 +25,14 @@ of a .safetensors file, or seeded[:N] for generated numbers, the same on every m
 model brings its own.
 
 Exit status: 0 done; 1 a comparison was not met; 2 wrong usage; 3 an input was refused (model,
-weights, array); 4 the system failed (disk, permission, a library that is not there); 130 interrupted.
+weights, image, array); 4 the system failed (disk, permission, a library that is not there); 130 interrupted.
 
 Examples:
   vgg list
   vgg show vgg-d
   vgg export vgg-d --weights vgg16.safetensors -o vgg16.onnx
   vgg build vgg-d --weights vgg16.safetensors --out vgg16
-  vgg run vgg-d --weights vgg16.safetensors --input images.npy
+  vgg run vgg-d --weights vgg16.safetensors --image cat.jpg --preprocess torchvision
   vgg verify vgg-d
   vgg bench vgg-d --against ort";
 
@@ -82,7 +82,7 @@ impl Command {
             Self::Show(arguments) => show::execute(arguments)?,
             Self::Export(arguments) => export::execute(arguments, &progress)?,
             Self::Build(arguments) => build::execute(arguments, &progress)?,
-            Self::Run(arguments) => run::execute(arguments, &progress)?,
+            Self::Run(arguments) => return run::execute(arguments, &progress),
             Self::Bench(arguments) => bench::execute(arguments, &progress)?,
             Self::Verify(arguments) => return verify::execute(arguments, &progress),
         }

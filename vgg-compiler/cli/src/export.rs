@@ -8,6 +8,7 @@ use vgg_compiler::weights::{WeightsError, WeightsSource, canonical};
 use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::error::Error;
+use crate::lineage::{decide, required};
 use crate::model::{Model, load_weights, source_name, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::staging::{Staging, same_file};
@@ -16,14 +17,15 @@ use crate::table::bytes;
 /// Write a network as an ONNX file
 ///
 /// The graph is that of inference: no dropout, batch normalisation folded into the convolutions. Its metadata names the
-/// network (vgg.network) and the source of the weights (vgg.weights); of the preprocessing it says that it is unknown
-/// (vgg.preprocessing). The file appears whole or not at all.
+/// network (vgg.network), the source of the weights (vgg.weights), and how images become the input (vgg.preprocessing), which
+/// is `unknown` unless the declaration, the weights or --preprocess say. The file appears whole or not at all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   vgg export vgg-d --weights vgg16.safetensors -o vgg16.onnx
   vgg export vgg-a -o vgg11.onnx --external          (writes vgg11.safetensors, too)
-  vgg export my-network.vgg -o my-network.onnx --batch dynamic --logits")]
+  vgg export my-network.vgg -o my-network.onnx --batch dynamic --logits
+  vgg export vgg-d --weights vgg16.safetensors -o vgg16.onnx --preprocess torchvision --preprocess-in-graph")]
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
@@ -45,6 +47,12 @@ pub struct Arguments {
     /// Stop before the softmax
     #[arg(long)]
     logits: bool,
+    /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
+    #[arg(long, value_name = "NAME")]
+    preprocess: Option<String>,
+    /// Let the model take RGB pixels, uint8 [N, H, W, 3] (grey: [N, H, W, 1]) of the input's size, in place of f32 [N, C, H, W]
+    #[arg(long)]
+    preprocess_in_graph: bool,
 }
 
 fn parse_opset(text: &str) -> Result<u32, String> {
@@ -71,19 +79,29 @@ pub struct Options {
     pub external: bool,
     /// Whether to stop before a final softmax.
     pub logits: bool,
+    /// Whether the model takes pixels in place of the network's input.
+    pub preprocess_in_graph: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: Batch::Fixed(1), opset: DEFAULT_OPSET, external: false, logits: false }
+        Self { batch: Batch::Fixed(1), opset: DEFAULT_OPSET, external: false, logits: false, preprocess_in_graph: false }
     }
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, output, weights, batch, opset, external, logits } = arguments;
-    let model = Model::open(model)?;
+    let Arguments { model, output, weights, batch, opset, external, logits, preprocess, preprocess_in_graph } =
+        arguments;
+    let mut model = Model::open(model)?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
-    let options = Options { batch: *batch, opset: *opset, external: *external, logits: *logits };
+    decide(&mut model, &source, preprocess.as_deref(), progress)?;
+    let options = Options {
+        batch: *batch,
+        opset: *opset,
+        external: *external,
+        logits: *logits,
+        preprocess_in_graph: *preprocess_in_graph,
+    };
     let written = export(&model, &source, output, &options, progress)?;
     for path in written {
         let size = path.metadata().map(|found| format!(" ({})", bytes(found.len()))).unwrap_or_default();
@@ -104,6 +122,9 @@ pub fn export(
     options: &Options,
     progress: &Progress,
 ) -> Result<Vec<PathBuf>, Error> {
+    if options.preprocess_in_graph {
+        required(model)?;
+    }
     let weights_path = options.external.then(|| output.with_extension("safetensors"));
     let onnx_name = file_name(output)?;
     if weights_path.as_deref() == Some(output) {
@@ -133,6 +154,7 @@ pub fn export(
         external: external.clone(),
         outputs: Outputs::Final,
         weights: Some(source_name(source)),
+        preprocess: options.preprocess_in_graph,
         metadata: Vec::new(),
     };
     {

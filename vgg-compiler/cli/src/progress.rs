@@ -66,6 +66,13 @@ impl Progress {
         }
     }
 
+    /// A remark that something may not be as it was meant.
+    pub fn warn(&self, text: &str) {
+        if self.mode != Mode::Silent {
+            console::remark("warning:", text);
+        }
+    }
+
     /// Begins a piece of work of `total` units.
     pub fn stage(&self, what: impl Into<String>, total: u64, unit: Unit) -> Stage<'_> {
         let what = what.into();
@@ -128,6 +135,16 @@ impl Stage<'_> {
         if self.progress.due() && self.total > 0 {
             let percent = (done as f64 / self.total as f64 * 100.0).min(100.0);
             self.progress.line(&format!("{}: {percent:.0} %", self.what));
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// Lets `write` write to standard error without the bar in its way.
+    pub fn aside(&self, write: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
     }
 }

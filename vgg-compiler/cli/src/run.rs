@@ -1,51 +1,83 @@
 //! `vgg run`: a network on images, in this process.
 
+mod files;
+mod images;
+mod runner;
+mod scores;
+
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vgg_compiler::ir::{Op, Shape, TypedGraph, ValueId};
-use vgg_compiler::plan::{self, PlanOptions};
 use vgg_compiler::weights::WeightsSource;
 use vgg_compiler::{CompileOptions, Compiled};
-use vgg_runtime::{Isa, Threads, npy};
+use vgg_runtime::{Isa, Threads};
 
 use crate::console;
 use crate::error::Error;
-use crate::export::refuse_input;
 use crate::input::Images;
-use crate::model::{Model, load_weights, weights_source};
+use crate::lineage::decide;
+use crate::model::{Model, weights_source};
 use crate::progress::{Progress, Unit};
-use crate::session::Session;
-use crate::staging::{Staging, same_file};
 use crate::table::{Align, Table};
+use files::Files;
+pub use runner::{Outputs, Tap};
+use runner::{Runner, Settings};
+use scores::{highest, range};
 
-/// Run a network on the images of a NumPy array
+/// Run a network on images, or on a NumPy array of inputs
 ///
 /// Prints the classes of the highest scores for each image (those of equal scores in the order of their numbers), or for a
 /// network that ends in feature maps their range. With --output the scores of all classes are written instead; --top asks
 /// for both. The result does not depend on the number of threads, nor on how many images there are.
+///
+/// --image takes files as cameras and browsers write them, and says for each how probable its classes are (the softmax of the
+/// scores, where the network does not end in one). How an image becomes the input (colour order, range, mean, size) is what
+/// the declaration or the weights record, or what --preprocess says; where nothing is known nothing is guessed. An image that
+/// cannot be read is reported, the others are computed, and the exit status is 3.
 ///
 /// --tap LAYER writes what a layer computes to LAYER.npy, in the directory of --output or else in the current one: any layer
 /// of `vgg show MODEL --json`. Nothing is fused across a tapped value.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  vgg run vgg-d --weights vgg16.safetensors --input images.npy
+  vgg run vgg-d --weights vgg16.safetensors --image cat.jpg --preprocess torchvision
+  vgg run vgg-d --weights vgg16.safetensors --image photos '*.png' --top 1 --json
   vgg run vgg-d --weights vgg16.safetensors --input images.npy --output scores.npy --top 1
   vgg run my-network.vgg --input images.npy --tap conv1_1 --tap pool1 --json
 
-With --json (numbers that are not finite are null):
+With --input and --json (numbers that are not finite are null):
   {\"model\", \"weights\", \"input\": [N, C, H, W], \"threads\", \"isa\" (vector instructions),
    \"output\": [N, ..],
    \"images\": [{\"top\": [{\"index\", \"score\"}] (empty for feature maps), \"min\", \"max\", \"mean\"}],
-   \"written\": path or null, \"taps\": [{\"name\", \"shape\": [N, ..], \"path\"}]}")]
+   \"written\": path or null, \"taps\": [{\"name\", \"shape\": [N, ..], \"path\"}]}
+With --image and --json:
+  {\"model\", \"weights\", \"threads\", \"isa\", \"preprocessing\": {\"name\" (of a preset, or null), \"text\",
+     \"colours\", \"range\", \"mean\": [..], \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"},
+   \"output\": [N, ..],
+   \"images\": [{\"file\", \"width\", \"height\" (upright), \"top\": [{\"index\", \"score\", \"probability\",
+               \"label\", \"synset\" (null where unknown)}], \"min\", \"max\", \"mean\"}],
+   \"refused\": [{\"file\", \"error\"}], \"written\", \"taps\"}")]
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
-    /// Images: little-endian f32, C order, shape [N, C, H, W] with any N
-    #[arg(long, short, value_name = "X.npy")]
-    input: PathBuf,
+    /// An array of inputs: little-endian f32, C order, shape [N, C, H, W] with any N
+    #[arg(long, short, value_name = "X.npy", required_unless_present = "image", conflicts_with = "image")]
+    input: Option<PathBuf>,
+    /// Images: PNG, JPEG, WebP, BMP or GIF files, directories of them, or patterns such as 'photos/*.jpg'
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    image: Vec<PathBuf>,
+    /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
+    #[arg(long, value_name = "NAME", conflicts_with = "input")]
+    preprocess: Option<String>,
+    /// Names of the classes: imagenet, imagenet-ilsvrc, fashion-mnist, or a file of one a line [default: of a known preprocessing]
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "input")]
+    labels: Option<OsString>,
+    /// The colour behind transparent pixels, as RRGGBB
+    #[arg(long, value_name = "RRGGBB", default_value = "ffffff", value_parser = parse_colour, conflicts_with = "input")]
+    background: [u8; 3],
     /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
@@ -72,6 +104,18 @@ pub struct Arguments {
     json: bool,
 }
 
+/// A colour as six hexadecimal digits.
+fn parse_colour(text: &str) -> Result<[u8; 3], String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    match u32::from_str_radix(digits, 16) {
+        Ok(colour) if digits.len() == 6 && !digits.starts_with('+') => {
+            let [_, red, green, blue] = colour.to_be_bytes();
+            Ok([red, green, blue])
+        }
+        _ => Err("expected six hexadecimal digits, such as 808080".into()),
+    }
+}
+
 /// How many classes are printed.
 const TOP: usize = 5;
 
@@ -91,28 +135,6 @@ pub(crate) fn threads(asked: Option<usize>) -> Result<Threads, Error> {
     }
 }
 
-/// What [`run()`] gives.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outputs {
-    /// Shape of the output of one image.
-    pub shape: Shape,
-    /// The output, one image after the other.
-    pub values: Vec<f32>,
-    /// The values that were asked for, in that order.
-    pub taps: Vec<Tap>,
-}
-
-/// An intermediate value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tap {
-    /// The layer that makes it.
-    pub name: String,
-    /// Its shape for one image.
-    pub shape: Shape,
-    /// Its numbers, one image after the other.
-    pub values: Vec<f32>,
-}
-
 /// Runs the network `graph` on `images`, and keeps what the layers `taps` compute. With `exact`, every convolution is summed directly.
 ///
 /// # Errors
@@ -128,27 +150,15 @@ pub fn run(
     exact: bool,
     progress: &Progress,
 ) -> Result<Outputs, Error> {
-    let weights = load_weights(source, graph, progress)?;
-    let batch = batch(images.count);
-    let plan = plan::plan(graph, &PlanOptions { batch, barriers: taps.to_vec(), exact })?;
-    let mut session = Session::new(graph, plan, &weights, threads, isa)?;
-    // The session has its own, packed.
-    drop(weights);
-    let tap = |&id: &ValueId| Tap { name: graph.values[id.0].name.clone(), shape: graph.shape(id), values: Vec::new() };
-    let mut outputs = Outputs { shape: graph.output_shape(), values: Vec::new(), taps: taps.iter().map(tap).collect() };
-    outputs.values.resize(images.count * outputs.shape.len(), 0.0);
+    let settings = Settings { batch: batch(images.count), threads, isa, exact };
+    let mut runner = Runner::new(graph, source, taps, settings, progress)?;
     let stage = progress.stage("running", images.count as u64, Unit::Items);
-    let inputs = images.values.chunks_exact(session.input_len());
-    for (index, (input, output)) in inputs.zip(outputs.values.chunks_exact_mut(session.output_len())).enumerate() {
-        session.run_observed(input, output, &mut |step, values| {
-            // Steps without a layer only change the layout of a value that was seen before.
-            if let Some(position) = taps.iter().position(|&id| id == step.value && !step.layers.is_empty()) {
-                outputs.taps[position].values.extend_from_slice(values);
-            }
-        });
+    let batch = runner.batch();
+    for (index, input) in images.values.chunks_exact(batch * images.shape.len()).enumerate() {
+        runner.push(input);
         stage.at(((index + 1) * batch) as u64);
     }
-    Ok(outputs)
+    Ok(runner.finish())
 }
 
 /// Images of one inference: what divides `count` and lets the fully connected layers read their weights seldom.
@@ -156,33 +166,52 @@ fn batch(count: usize) -> usize {
     (1..=8).rev().find(|batch| count.is_multiple_of(*batch)).unwrap_or(1)
 }
 
-pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, input, weights, output, top, tap, threads: asked, logits, json, exact } = arguments;
-    let model = Model::open(model)?;
+pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
+    let Arguments { model, input, image, weights, output, top, tap, threads: asked, logits, json, exact, .. } = arguments;
+    let mut model = Model::open(model)?;
+    let source = weights_source(&model, weights.as_deref(), progress)?;
+    if input.is_none() {
+        decide(&mut model, &source, arguments.preprocess.as_deref(), progress)?;
+    }
     let compiled = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?;
     let taps = resolve(&compiled, tap)?;
     let graph = compiled.graph;
     let files = Files::new(output.as_deref(), tap);
-    let source = weights_source(&model, weights.as_deref(), progress)?;
-    files.check(&model, &source, input)?;
+    let shown = top.map(|top| top as usize).or((output.is_none() || *json).then_some(TOP));
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     let count = threads.count();
+    let Some(input) = input else {
+        let context = json!({
+            "model": model.name(), "weights": source.to_string(), "threads": count, "isa": isa.name(),
+        });
+        let job = images::Job {
+            model: &model,
+            graph: &graph,
+            source: &source,
+            taps: &taps,
+            files: &files,
+            labels: arguments.labels.as_deref(),
+            background: arguments.background,
+            settings: Settings { batch: 1, threads, isa, exact: *exact },
+            shown,
+            json: json.then_some(context),
+        };
+        return images::run(job, image, progress);
+    };
+    files.check(&model, &source, &[input])?;
     let images = Images::read(input, graph.input_shape())?;
     let outputs = run(&graph, &source, &images, &taps, threads, isa, *exact, progress)?;
     files.write(&outputs, images.count, progress)?;
-
-    let shown = top.map(|top| top as usize).or((output.is_none() || *json).then_some(TOP));
     if *json {
         let context = json!({
             "model": model.name(), "weights": source.to_string(), "input": images.dims(),
             "threads": count, "isa": isa.name(),
         });
-        console::print_json(&document(context, &outputs, &files, images.count, shown.unwrap_or(TOP)))
+        console::print_json(&document(context, &outputs, &files, images.count, shown.unwrap_or(TOP)))?;
     } else if let Some(shown) = shown {
-        console::print(&text(&outputs, shown))
-    } else {
-        Ok(())
+        console::print(&text(&outputs, shown))?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The values of these names.
@@ -215,85 +244,6 @@ fn resolve(Compiled { graph, declared, .. }: &Compiled, names: &[String]) -> Res
         }
     }
     Ok(values)
-}
-
-/// The files that are written.
-struct Files {
-    output: Option<PathBuf>,
-    /// Names of layers and the files of their values.
-    taps: Vec<(String, PathBuf)>,
-}
-
-impl Files {
-    fn new(output: Option<&Path>, taps: &[String]) -> Self {
-        let directory = output.and_then(Path::parent).unwrap_or(Path::new(""));
-        // Names of layers are C identifiers: nothing in them leads out of the directory.
-        let tap = |name: &String| (name.clone(), directory.join(format!("{name}.npy")));
-        Self { output: output.map(Path::to_owned), taps: taps.iter().map(tap).collect() }
-    }
-
-    /// Refuses to overwrite what is read, and to write two arrays to one file.
-    fn check(&self, model: &Model, source: &WeightsSource, input: &Path) -> Result<(), Error> {
-        for path in self.output.iter().chain(self.taps.iter().map(|(_, path)| path)) {
-            refuse_input(path, model, source)?;
-            if same_file(path, input) {
-                return Err(Error::usage(format!("{}: the result would overwrite the input", path.display()))
-                    .with_help("choose another name for the result"));
-            }
-        }
-        match &self.output {
-            Some(output) if self.taps.iter().any(|(_, path)| path == output) => {
-                Err(Error::usage(format!("{}: the output and a tapped layer would be one file", output.display()))
-                    .with_help("choose another name for the output"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn write(&self, outputs: &Outputs, count: usize, progress: &Progress) -> Result<(), Error> {
-        let write = |path: &Path, shape: Shape, values: &[f32]| {
-            let dims: Vec<usize> = std::iter::once(count).chain(shape.dims()).collect();
-            write_array(path, &dims, values)?;
-            progress.note(&format!("wrote {}", path.display()));
-            Ok::<(), Error>(())
-        };
-        for tap in &outputs.taps {
-            if let Some((_, path)) = self.taps.iter().find(|(name, _)| name == &tap.name) {
-                write(path, tap.shape, &tap.values)?;
-            }
-        }
-        match &self.output {
-            Some(path) => write(path, outputs.shape, &outputs.values),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Writes an array at `path`, whole or not at all.
-fn write_array(path: &Path, dims: &[usize], values: &[f32]) -> Result<(), Error> {
-    const NAME: &str = "array.npy";
-    let writing = |error| Error::writing(path, &error);
-    let mut staging = Staging::for_file(path).map_err(writing)?;
-    npy::write_f32(&staging.path().join(NAME), dims, values).map_err(|error| match error {
-        vgg_runtime::Error::Io { source, .. } => writing(source),
-        error => error.into(),
-    })?;
-    staging.move_file(NAME, path).map_err(writing)
-}
-
-/// The indices of the `count` highest scores, the highest first; of equal ones the lowest index.
-fn highest(scores: &[f32], count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    order.truncate(count);
-    order
-}
-
-/// Least, greatest and mean value.
-fn range(values: &[f32]) -> [f64; 3] {
-    let values = || values.iter().map(|&value| f64::from(value));
-    let mean = values().sum::<f64>() / values().len().max(1) as f64;
-    [values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max), mean]
 }
 
 fn text(outputs: &Outputs, shown: usize) -> String {
@@ -355,15 +305,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn colours_are_six_digits() {
+        assert_eq!(parse_colour("0a80ff"), Ok([10, 128, 255]));
+        assert_eq!(parse_colour("#FFFFFF"), Ok([255; 3]));
+        for wrong in ["", "fff", "0a80fg", "+a80ff", "0a80ff00", "white"] {
+            assert!(parse_colour(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_batch_divides_the_images() {
         for (count, expected) in [(1, 1), (2, 2), (7, 7), (8, 8), (1000, 8), (11, 1), (9, 3)] {
             assert_eq!(batch(count), expected, "{count}");
         }
     }
 
-    #[test]
-    fn the_highest_come_first_and_equal_ones_in_order() {
-        assert_eq!(highest(&[0.1, 0.7, 0.7, 0.2], 3), [1, 2, 3]);
-        assert_eq!(highest(&[1.0], 5), [0]);
-    }
 }

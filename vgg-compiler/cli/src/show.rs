@@ -9,10 +9,11 @@ use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::console;
 use crate::error::Error;
+use crate::lineage;
 use crate::model::{Model, Origin};
 use crate::table::{Align, Table, bytes};
 
-/// Show the layers of a network: names, shapes, parameters, multiply-accumulates, and how each is computed
+/// Show the layers of a network: names, shapes, parameters, multiply-accumulates, how each is computed, and what becomes of images
 ///
 /// One line a step: a convolution and what is fused with it (ReLU, max pooling) is one.
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,9 @@ Examples:
   vgg show vgg-d --vgg > my-network.vgg
 
 With --json (extents are without the batch):
-  {\"model\", \"name\", \"docs\": [..], \"recognised\" (of an ONNX file, or null), \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
+  {\"model\", \"name\", \"docs\": [..], \"recognised\" (of an ONNX file, or null),
+   \"preprocessing\": null where unknown, or {\"name\" (of a preset, or null), \"text\", \"colours\", \"range\", \"mean\": [..],
+                     \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"}, \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
    \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
    \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"macs\",
                \"step\" (that computes it)}],
@@ -84,10 +87,14 @@ fn text(model: &Model, compiled: &Compiled) -> String {
     if !text.is_empty() {
         text.push('\n');
     }
+    let preprocess = match &graph.preprocess {
+        Some(preprocess) => preprocess.described(),
+        None => "unknown; images need --preprocess NAME".to_owned(),
+    };
     let weights = bytes(compiled.header().file_len() as u64);
     let arena = bytes(4 * plan.arena_len as u64);
     text + &format!(
-        "{}: {} -> {}\n\n{}\nweights {weights}, memory for activations {arena} (one image)\n",
+        "{}: {} -> {}\npreprocessing: {preprocess}\n\n{}\nweights {weights}, memory for activations {arena} (one image)\n",
         graph.name,
         graph.input_shape(),
         graph.output_shape(),
@@ -136,6 +143,7 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
             Origin::Onnx(foreign) => Some(&foreign.summary),
             _ => None,
         },
+        "preprocessing": graph.preprocess.as_ref().map(lineage::document),
         "input": extents(graph.input_shape()),
         "output": extents(graph.output_shape()),
         "parameters": graph.param_count(),

@@ -29,6 +29,12 @@ pub enum ExportError {
     /// A graph without its weights was asked for, and no file for them was named.
     #[error("a model without weights needs the name of the weights file that it points into")]
     NoExternal,
+    /// A model of pixels was asked for, and it is not known what becomes of them.
+    #[error("`{name}` is to take pixels, but its preprocessing is unknown")]
+    Preprocess {
+        /// The network.
+        name: String,
+    },
     /// A piece of metadata given twice.
     #[error("the metadata `{key}` is given twice")]
     Metadata {
@@ -58,6 +64,7 @@ impl ExportError {
             Self::Opset { .. } => "leave the opset out for 17, which every current runtime reads; 13 is for older ones",
             Self::Batch { .. } => "give the images of one inference, or a dynamic batch",
             Self::External { .. } | Self::NoExternal => "give a name like `model.safetensors`, without directories",
+            Self::Preprocess { .. } => "declare it, as in `preprocess torchvision;`",
             Self::Metadata { .. } => "give every key once",
             Self::TooLarge { .. } => "keep the weights in their own file, as external data",
             Self::Io { .. } => return None,

@@ -13,6 +13,7 @@ pub mod messages;
 mod model;
 mod options;
 mod pieces;
+mod pixels;
 
 pub use error::ExportError;
 pub use export::{graph_bytes, pieces, write_model};

@@ -11,6 +11,7 @@ use super::messages::{
     ValueInfoProto,
 };
 use super::options::{Batch, ExportOptions, Outputs, ir_version};
+use super::pixels::{self, PixelNames, Pixels};
 use crate::ir::{Node, Op, ParamId, Pool, Shape, TypedGraph, ValueId};
 use crate::preprocess::METADATA_KEY;
 use crate::weights::Header;
@@ -37,7 +38,15 @@ pub(super) fn model(graph: &TypedGraph, header: &Header, options: &ExportOptions
         message.node.push(node);
         message.initializer.extend(scalars);
     }
-    message.input.push(context.value(graph.input));
+    match pixels(&context, options)? {
+        None => message.input.push(context.value(graph.input)),
+        Some(Pixels { input, nodes, initializers }) => {
+            message.input.push(input);
+            message.node.splice(..0, nodes);
+            message.initializer.extend(initializers);
+            message.value_info.push(context.value(graph.input));
+        }
+    }
     for node in &graph.nodes {
         let value = context.value(node.output);
         let listed = options.outputs == Outputs::All || node.output == graph.output;
@@ -54,6 +63,19 @@ pub(super) fn model(graph: &TypedGraph, header: &Header, options: &ExportOptions
         graph: Some(message),
         metadata_props: metadata,
     })
+}
+
+/// What stands before the network when it is to take pixels.
+fn pixels(context: &Context<'_>, options: &ExportOptions) -> Result<Option<Pixels>, ExportError> {
+    if !options.preprocess {
+        return Ok(None);
+    }
+    let Context { graph, batch, names } = context;
+    let (Some(preprocess), Shape::Image { height, width, .. }) = (&graph.preprocess, graph.input_shape()) else {
+        return Err(ExportError::Preprocess { name: graph.name.clone() });
+    };
+    let input = &graph.values[graph.input.0].name;
+    Ok(Some(pixels::pixels(preprocess, batch.clone(), [height, width], &names.pixels, input)))
 }
 
 fn batch(batch: Batch) -> Result<DimensionValue, ExportError> {
@@ -84,7 +106,8 @@ fn metadata(graph: &TypedGraph, options: &ExportOptions) -> Result<Vec<StringStr
         }
     }
     let preprocess = graph.preprocess.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    let mut all = BTreeMap::from([("vgg.network", graph.name.as_str()), (METADATA_KEY, preprocess.as_str())]);
+    let mut all: BTreeMap<&str, &str> = BTreeMap::from([("vgg.network", graph.name.as_str()), (METADATA_KEY, preprocess.as_str())]);
+    all.extend(options.preprocess.then_some(("vgg.input", "uint8 pixels, NHWC, red first")));
     all.extend(options.weights.as_ref().map(|weights| ("vgg.weights", weights.as_str())));
     all.extend(given);
     Ok(all.into_iter().map(|(key, text)| StringStringEntryProto::new(key, text)).collect())
@@ -106,6 +129,7 @@ struct Names {
     params: Vec<String>,
     /// The ratios of the dropouts, by the name of the node.
     ratios: BTreeMap<String, String>,
+    pixels: PixelNames,
 }
 
 fn names(graph: &TypedGraph) -> Names {
@@ -120,7 +144,7 @@ fn names(graph: &TypedGraph) -> Names {
     let params = graph.params.iter().map(|param| free(&param.name)).collect();
     let dropouts = graph.nodes.iter().filter(|node| matches!(node.op, Op::Dropout { .. }));
     let ratios = dropouts.map(|node| (node.name.clone(), free(&format!("{}_ratio", node.name)))).collect();
-    Names { params, ratios }
+    Names { params, ratios, pixels: PixelNames::new(free) }
 }
 
 struct Context<'a> {

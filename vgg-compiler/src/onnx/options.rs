@@ -20,6 +20,10 @@ pub struct ExportOptions {
     pub external: Option<String>,
     /// What the model gives back.
     pub outputs: Outputs,
+    /// Whether the model takes the pixels of images, uint8 `[N, H, W, 3]` in the order red, green, blue (`[N, H, W, 1]` for a grey
+    /// network), and makes the input of them itself. They must have the input's size: a model does not resize. The
+    /// graph must know its preprocessing.
+    pub preprocess: bool,
     /// Where the weights come from, for the metadata `vgg.weights`. A path here would make the model differ from place
     /// to place: give the name of the file.
     pub weights: Option<String>,
@@ -35,6 +39,7 @@ impl Default for ExportOptions {
             batch: Batch::Fixed(1),
             external: None,
             outputs: Outputs::Final,
+            preprocess: false,
             weights: None,
             metadata: Vec::new(),
         }

@@ -8,6 +8,7 @@ mod format;
 mod model;
 mod names;
 mod package;
+mod preprocess;
 mod step;
 
 pub(crate) use expand::in_place;

@@ -7,6 +7,7 @@ use crate::ir::{Shape, TypedGraph};
 use crate::plan::{ExecutionPlan, StepKind};
 use crate::weights::Header;
 
+use super::preprocess::preprocess;
 use super::step::{call, layer, layer_type, number, weights_field, weights_type};
 
 /// Everything that the emission of one network reads.
@@ -25,6 +26,7 @@ pub(super) fn model(network: Network<'_>) -> TokenStream {
     let constants = constants(network);
     let layers = layers(network.plan);
     let weights = weights(network);
+    let preprocess = preprocess(network.graph);
     let inference = inference(network.plan);
     quote! {
         use std::path::Path;
@@ -40,6 +42,7 @@ pub(super) fn model(network: Network<'_>) -> TokenStream {
 
         #weights
         #constants
+        #preprocess
         #inference
         #layers
     }

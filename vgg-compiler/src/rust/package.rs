@@ -69,7 +69,7 @@ pub fn package(
     let mut add = |path: &str, text: String| files.push(SourceFile { path: path.to_owned(), text });
     add("Cargo.toml", manifest(&options.name));
     add("README.md", readme(network, options));
-    add("src/lib.rs", library(options)?);
+    add("src/lib.rs", library(network, options)?);
     add("src/model.rs", format::source_file("The network, specialised to its shapes.", model::model(network))?);
     add("src/names.rs", format::source_file("The names of the network and of its layers.", names::names(network))?);
     add("tests/reference.rs", substitute(include_str!("templates/reference.rs"), options));
@@ -97,7 +97,7 @@ fn substitute(template: &str, options: &PackageOptions) -> String {
         .replace("{version}", env!("CARGO_PKG_VERSION"))
 }
 
-fn library(options: &PackageOptions) -> Result<String, EmitError> {
+fn library(network: Network<'_>, options: &PackageOptions) -> Result<String, EmitError> {
     let embedded = options.embed.then(|| {
         quote! {
             impl Model {
@@ -118,6 +118,7 @@ fn library(options: &PackageOptions) -> Result<String, EmitError> {
             pub const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/weights.safetensors");
         }
     });
+    let preprocess = network.graph.preprocess.as_ref().map(|_| quote!(pub use vgg_runtime::preprocess;));
     let tokens = quote! {
         #![doc = include_str!("../README.md")]
         #![forbid(unsafe_code)]
@@ -128,6 +129,7 @@ fn library(options: &PackageOptions) -> Result<String, EmitError> {
         pub use model::Model;
         pub use names::*;
         pub use vgg_runtime::{Error, Isa, Threads, Workspace, npy};
+        #preprocess
 
         #weights
         #embedded
@@ -142,9 +144,17 @@ fn readme(network: Network<'_>, options: &PackageOptions) -> String {
         dims.map(|extent| extent.to_string()).collect::<Vec<_>>().join(" x ")
     };
     let megabytes = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
+    let preprocessing = match &graph.preprocess {
+        Some(preprocess) => format!(
+            "Images become the input by `Model::preprocess(rgb8, width, height)`: `{preprocess}`."
+        ),
+        None => "The preprocessing of the images is that of whoever trained the weights; this crate takes the numbers as they are."
+            .to_owned(),
+    };
     let load = if options.embed { "Model::embedded()?" } else { "Model::load(crate_name::WEIGHTS)?" };
     include_str!("templates/README.md")
         .replace("{load}", load)
+        .replace("{preprocessing}", &preprocessing)
         .replace("crate_name", &options.name)
         .replace("{input}", &dims(graph.input_shape()))
         .replace("{output}", &dims(graph.output_shape()))

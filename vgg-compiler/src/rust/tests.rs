@@ -30,7 +30,7 @@ fn network(name: &str, docs: &str, layers: [&str; 6]) -> TypedGraph {
 
 fn files(graph: &TypedGraph) -> Vec<SourceFile> {
     let plan = plan(graph, &PlanOptions::default()).unwrap();
-    let header = Header::new(&graph.params);
+    let header = Header::of(graph);
     let network = Network { graph, plan: &plan, header: &header };
     let options = PackageOptions { name: "tiny".into(), embed: false, tolerance: 1e-5 };
     let runtime = RuntimeSource { manifest: "[package]\n", files: &[("lib.rs", "//! The runtime.\n")] };
@@ -56,11 +56,30 @@ fn every_source_file_is_rust_and_holds_no_template_mark() {
         if file.path.ends_with(".rs") {
             syn::parse_file(&file.text).unwrap_or_else(|error| panic!("{}: {error}\n{}", file.path, file.text));
         }
-        for mark in ["crate_name", "{version}", "{name}", "{marker}", "{tolerance}", "{load}", "{input}"] {
+        for mark in ["crate_name", "{version}", "{name}", "{marker}", "{tolerance}", "{load}", "{input}", "{preprocessing}"] {
             assert!(!file.text.contains(mark), "{} still holds {mark}", file.path);
         }
         assert!(!file.text.contains('\r') && file.text.ends_with('\n'), "{}", file.path);
     }
+}
+
+#[test]
+fn images_become_the_input_where_it_is_known_how() {
+    let names = ["conv1_1", "relu1_1", "pool1", "flatten", "fc2", "prob"];
+    let unknown = files(&network("Tiny", "", names));
+    let mut graph = network("Tiny", "", names).into_graph();
+    let mut preprocess = crate::preprocess::preset("torchvision").unwrap().preprocess();
+    preprocess.mean = vec![-1.5, 0.0, 1e-5];
+    graph.preprocess = Some(preprocess);
+    let known = files(&verify(graph).unwrap());
+    let differing: Vec<_> = unknown.iter().zip(&known).filter(|(a, b)| a != b).map(|(a, _)| a.path.as_str()).collect();
+    assert_eq!(differing, ["README.md", "src/lib.rs", "src/model.rs"]);
+    let model = known.iter().find(|file| file.path == "src/model.rs").unwrap();
+    for text in ["mean: &[-1.5, 0.0, 0.00001]", "Resize::ShortSide(256)", "pub const IMAGE_LEN: usize = 192", "white: 1.0"] {
+        assert!(model.text.contains(text), "{text}");
+    }
+    syn::parse_file(&model.text).unwrap();
+    assert!(model.text.contains("mean -1.5 0 0.00001"), "the weights file carries it");
 }
 
 #[test]

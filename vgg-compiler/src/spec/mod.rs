@@ -87,6 +87,14 @@ pub struct ModelSpec {
     pub rows: Vec<Vec<LayerSpec>>,
 }
 
+impl ModelSpec {
+    /// Declares how images become the input, in place of what was declared before.
+    pub fn set_preprocess(&mut self, value: Preprocess) {
+        let span = self.preprocess.as_ref().map_or_else(Span::call_site, |earlier| earlier.span);
+        self.preprocess = Some(Spanned { value, span });
+    }
+}
+
 /// Channels, height and width of one input image.
 #[derive(Debug, Clone)]
 pub struct InputSpec {

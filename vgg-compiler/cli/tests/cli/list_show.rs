@@ -38,6 +38,7 @@ fn show_has_the_layers_and_the_plan() {
             "name",
             "docs",
             "recognised",
+            "preprocessing",
             "input",
             "output",
             "parameters",

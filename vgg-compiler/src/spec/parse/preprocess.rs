@@ -85,8 +85,8 @@ pub(super) fn item(input: ParseStream<'_>, context: &mut Context) -> Option<Span
             let message = format!("expected `;` after `preprocess`, found {}", found(input));
             context.errors.push(Diagnostic::new(input.span(), message).with_help("write `preprocess torchvision;`"));
         }
-        skip_while(input, |rest| !rest.peek(Token![;]));
-        let _ = input.parse::<Token![;]>();
+        skip_while(input, |rest| !rest.peek(Token![;]) && !rest.peek(Token![,]));
+        let _ = input.parse::<Token![;]>().map(drop).or_else(|_| input.parse::<Token![,]>().map(drop));
     }
     preprocess.map(|value| Spanned { value, span })
 }
