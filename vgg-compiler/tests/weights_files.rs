@@ -206,3 +206,39 @@ fn what_is_no_file_is_refused() {
     let error = canonical::write(&into, &graph, &weights, &mut |_| ()).unwrap_err();
     assert!(error.to_string().starts_with(&format!("{}: cannot write the weights: ", into.display())), "{error}");
 }
+
+/// The preprocessing stands in the metadata of the canonical file, and only there.
+#[test]
+fn the_header_says_how_images_become_the_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("w.safetensors");
+    let mut graph = common::normalised(true).into_graph();
+    graph.preprocess = Some(vgg_compiler::preprocess::preset("keras").unwrap().preprocess());
+    let known = vgg_compiler::ir::verify(graph.clone()).unwrap();
+    let weights = WeightsSource::Seeded(1).load(&known).unwrap();
+    canonical::write(&path, &known, &weights, &mut |_| {}).unwrap();
+    assert_eq!(lineage(&path).unwrap(), known.preprocess);
+    assert_eq!(WeightsSource::File(path.clone()).load(&known).unwrap(), weights);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.starts_with(&Header::of(&known).bytes));
+    let text = r#"{"__metadata__":{"format":"pt","vgg.preprocessing":"bgr, range 255, mean 103.939 116.779 123.68, stretch, nearest, classes imagenet"},"#;
+    assert!(bytes[8..].starts_with(text.as_bytes()));
+
+    graph.preprocess = None;
+    assert_eq!(Header::of(&graph), Header::new(&graph.params));
+    for (content, expected) in [
+        (&b""[..], Ok(None)),
+        (&[9, 0, 0, 0, 0, 0, 0, 0, b'{'], Ok(None)),
+        (&[255; 40], Ok(None)),
+        (b"\x02\0\0\0\0\0\0\0{}", Ok(None)),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        assert_eq!(lineage(&path).map_err(|error| error.to_string()), expected);
+    }
+    let json = r#"{"__metadata__":{"vgg.preprocessing":"sepia"}}"#;
+    let content = [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat();
+    std::fs::write(&path, content).unwrap();
+    let error = lineage(&path).unwrap_err().to_string();
+    assert!(error.contains("`vgg.preprocessing` cannot be understood: unknown preprocessing `sepia`"), "{error}");
+    assert!(lineage(directory.path().join("missing").as_path()).is_err());
+}

@@ -22,7 +22,13 @@ mod inner {
     vgg! { pub Private: 3 x 4 x 4 { fc-4 } }
 }
 
+vgg! { pub Seen: 3 x 8 x 8 { preprocess torchvision(resize 10, bicubic,); conv3-8; fc-10 } }
+
+vgg! { pub SeenGrey: 1 x 8 x 8 { preprocess(grey, range 255, mean -1, stretch); fc-10 } }
+
 pub(crate) fn main() {
+    assert_eq!(Seen::preprocess(&[0; 12 * 16 * 3], 16, 12).unwrap().len(), Seen::IMAGE_LEN);
+    assert_eq!(SeenGrey::preprocess(&[9; 3], 1, 1).unwrap(), Box::new([10.0; 64]));
     assert_eq!(Documented::INPUT_SHAPE, [1, 3, 8, 8]);
     assert_eq!(Documented::OUTPUT_SHAPE, [1, 10]);
     assert_eq!(Private::OUTPUT_LEN, 4);

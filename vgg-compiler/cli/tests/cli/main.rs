@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod export;
+mod images;
 mod import;
 mod interrupt;
 mod list_show;
