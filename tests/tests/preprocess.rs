@@ -49,7 +49,8 @@ print(image.shape, sorted(session.get_modelmeta().custom_metadata_map))
 fn onnx_runtime_makes_the_same_input_of_pixels_to_the_bit() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
-    let pixels: Vec<u8> = (0..2 * 12 * 10 * 3).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let pixels: Vec<u8> =
+        (0..2 * 12 * 10 * 3).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let stretched = |colours, white, mean, std| Preprocess {
         colours,
         white,
@@ -78,22 +79,30 @@ fn onnx_runtime_makes_the_same_input_of_pixels_to_the_bit() {
         let batch = if number % 2 == 0 { Batch::Dynamic } else { Batch::Fixed(2) };
         let options = Options { preprocess_in_graph: true, batch, external: number > 3, ..Options::default() };
         // A network without weights has no weights file to point into, but one may be asked for.
-        export(&model, &WeightsSource::Seeded(0), &path, &options, &Progress::silent()).unwrap_or_else(|e| panic!("{e}"));
+        export(&model, &WeightsSource::Seeded(0), &path, &options, &Progress::silent())
+            .unwrap_or_else(|e| panic!("{e}"));
         let checks = check_onnx(&[&path]).unwrap();
         assert_eq!(checks[0].error, None, "{declared}");
 
         let len = 12 * 10 * channels;
         fs::write(place.join("pixels"), &pixels[..2 * len]).unwrap();
-        let [path, raw, output] = [path, place.join("pixels"), place.join("y.npy")].map(|path| path.to_str().unwrap().to_owned());
-        let printed = python::run(Script::Text(RUN), &[path, raw, output.clone()]).unwrap_or_else(|error| panic!("{error}"));
-        let shape = if number % 2 == 0 { format!("['N', 12, 10, {channels}]") } else { format!("[2, 12, 10, {channels}]") };
-        assert_eq!(printed.trim_end(), format!("{shape} ['vgg.input', 'vgg.network', 'vgg.preprocessing', 'vgg.weights']"));
+        let [path, raw, output] =
+            [path, place.join("pixels"), place.join("y.npy")].map(|path| path.to_str().unwrap().to_owned());
+        let printed =
+            python::run(Script::Text(RUN), &[path, raw, output.clone()]).unwrap_or_else(|error| panic!("{error}"));
+        let shape =
+            if number % 2 == 0 { format!("['N', 12, 10, {channels}]") } else { format!("[2, 12, 10, {channels}]") };
+        assert_eq!(
+            printed.trim_end(),
+            format!("{shape} ['vgg.input', 'vgg.network', 'vgg.preprocessing', 'vgg.weights']")
+        );
 
         let (dims, found) = npy::read_f32(Path::new(&output)).unwrap();
         assert_eq!(dims, [2, channels, 12, 10]);
         for (pixels, found) in pixels.chunks(len).zip(found.chunks(len)) {
             // A grey model takes grey pixels, the runtime RGB.
-            let rgb: Vec<u8> = if channels == 3 { pixels.into() } else { pixels.iter().flat_map(|&level| [level; 3]).collect() };
+            let rgb: Vec<u8> =
+                if channels == 3 { pixels.into() } else { pixels.iter().flat_map(|&level| [level; 3]).collect() };
             let mut expected = vec![f32::NAN; len];
             preprocess.apply(&rgb, 10, 12, &mut expected).unwrap();
             assert_close(declared, &[channels, 12, 10], found, &expected, Tolerance::BIT_IDENTICAL);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::normalised;
-use vgg_compiler::weights::{Header, Weights, canonical, parse, read, seeded};
+use vgg_compiler::weights::{Header, Weights, WeightsSource, canonical, lineage, parse, read, seeded};
 
 /// The bytes of a file with this header and so many bytes of zeroes.
 fn file(json: &str, data: usize) -> Vec<u8> {
@@ -212,32 +212,28 @@ fn what_is_no_file_is_refused() {
 fn the_header_says_how_images_become_the_input() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("w.safetensors");
-    let mut graph = common::normalised(true).into_graph();
+    let mut graph = normalised(true).into_graph();
     graph.preprocess = Some(vgg_compiler::preprocess::preset("keras").unwrap().preprocess());
     let known = vgg_compiler::ir::verify(graph.clone()).unwrap();
     let weights = WeightsSource::Seeded(1).load(&known).unwrap();
     canonical::write(&path, &known, &weights, &mut |_| {}).unwrap();
     assert_eq!(lineage(&path).unwrap(), known.preprocess);
     assert_eq!(WeightsSource::File(path.clone()).load(&known).unwrap(), weights);
-    let bytes = std::fs::read(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
     assert!(bytes.starts_with(&Header::of(&known).bytes));
     let text = r#"{"__metadata__":{"format":"pt","vgg.preprocessing":"bgr, range 255, mean 103.939 116.779 123.68, stretch, nearest, classes imagenet"},"#;
     assert!(bytes[8..].starts_with(text.as_bytes()));
 
     graph.preprocess = None;
     assert_eq!(Header::of(&graph), Header::new(&graph.params));
-    for (content, expected) in [
-        (&b""[..], Ok(None)),
-        (&[9, 0, 0, 0, 0, 0, 0, 0, b'{'], Ok(None)),
-        (&[255; 40], Ok(None)),
-        (b"\x02\0\0\0\0\0\0\0{}", Ok(None)),
-    ] {
-        std::fs::write(&path, content).unwrap();
-        assert_eq!(lineage(&path).map_err(|error| error.to_string()), expected);
+    // What is no safetensors file says nothing; its reader will say what it is.
+    for content in [&b""[..], &[9, 0, 0, 0, 0, 0, 0, 0, b'{'], &[255; 40], b"\x02\0\0\0\0\0\0\0{}"] {
+        fs::write(&path, content).unwrap();
+        assert_eq!(lineage(&path).unwrap(), None);
     }
     let json = r#"{"__metadata__":{"vgg.preprocessing":"sepia"}}"#;
     let content = [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat();
-    std::fs::write(&path, content).unwrap();
+    fs::write(&path, content).unwrap();
     let error = lineage(&path).unwrap_err().to_string();
     assert!(error.contains("`vgg.preprocessing` cannot be understood: unknown preprocessing `sepia`"), "{error}");
     assert!(lineage(directory.path().join("missing").as_path()).is_err());

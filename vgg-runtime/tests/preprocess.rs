@@ -105,7 +105,8 @@ fn very_long_images_take_no_memory() {
 
 #[test]
 fn bytes_that_are_no_image_are_refused() {
-    for (len, width, height) in [(0, 0, 0), (0, 4, 0), (11, 2, 2), (13, 2, 2), (12, usize::MAX, usize::MAX), (12, 4, 4)] {
+    for (len, width, height) in [(0, 0, 0), (0, 4, 0), (11, 2, 2), (13, 2, 2), (12, usize::MAX, usize::MAX), (12, 4, 4)]
+    {
         let error = LEVELS.input::<12>(&vec![0; len], width, height).unwrap_err();
         assert!(matches!(error, Error::Image { found, .. } if found == len), "{error}");
         assert!(error.to_string().contains(&format!("{width} x {height} pixels")), "{error}");

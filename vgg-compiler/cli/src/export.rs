@@ -85,7 +85,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: Batch::Fixed(1), opset: DEFAULT_OPSET, external: false, logits: false, preprocess_in_graph: false }
+        Self {
+            batch: Batch::Fixed(1),
+            opset: DEFAULT_OPSET,
+            external: false,
+            logits: false,
+            preprocess_in_graph: false,
+        }
     }
 }
 

@@ -13,18 +13,8 @@ use crate::error::Error;
 const IMAGENET: &str = include_str!("labels/imagenet.tsv");
 
 /// Fashion-MNIST's, from <https://github.com/zalandoresearch/fashion-mnist#labels>.
-const FASHION_MNIST: [&str; 10] = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-];
+const FASHION_MNIST: [&str; 10] =
+    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 /// The largest file of labels that is read. ImageNet's has 30 kB.
 const MAX_FILE: u64 = 16 << 20;
@@ -108,7 +98,9 @@ impl Labels {
 impl Label {
     fn parse(line: &str) -> Self {
         let synset = line.split_once(' ').filter(|(first, _)| {
-            first.strip_prefix('n').is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
+            first
+                .strip_prefix('n')
+                .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
         });
         match synset {
             Some((synset, name)) => Self { synset: Some(synset.to_owned()), name: name.trim_start().to_owned() },
@@ -137,8 +129,10 @@ pub(crate) fn labels(
         && known.len() == classes
     {
         let known = known.word();
-        return Err(Error::refused(format!("--labels {shown}: the classes of these weights are in the order `{known}`"))
-            .with_help("leave --labels out, or say with --preprocess how the weights were trained"));
+        return Err(Error::refused(format!(
+            "--labels {shown}: the classes of these weights are in the order `{known}`"
+        ))
+        .with_help("leave --labels out, or say with --preprocess how the weights were trained"));
     }
     let labels = match order {
         Some(order) => Labels::known(order),
@@ -146,8 +140,10 @@ pub(crate) fn labels(
     };
     if labels.len() != classes {
         let count = labels.len();
-        return Err(Error::refused(format!("--labels {shown}: there are {count} labels, expected one for each of the {classes} classes"))
-            .with_help("give the labels that the network was trained with, one a line and no others"));
+        return Err(Error::refused(format!(
+            "--labels {shown}: there are {count} labels, expected one for each of the {classes} classes"
+        ))
+        .with_help("give the labels that the network was trained with, one a line and no others"));
     }
     Ok(Some(labels))
 }
@@ -166,7 +162,9 @@ mod tests {
         for (class, expected) in [(0, "n01440764 tench"), (281, "n02123045 tabby"), (999, "n15075141 toilet tissue")] {
             assert_eq!(label(&sorted, class), expected);
         }
-        for (class, expected) in [(0, "n02119789 kit fox"), (1, "n02100735 English setter"), (999, "n03255030 dumbbell")] {
+        for (class, expected) in
+            [(0, "n02119789 kit fox"), (1, "n02100735 English setter"), (999, "n03255030 dumbbell")]
+        {
             assert_eq!(label(&ilsvrc, class), expected);
         }
         let synsets = |labels: &Labels| -> Vec<_> { labels.0.iter().map(|label| label.synset.clone()).collect() };

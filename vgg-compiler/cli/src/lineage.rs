@@ -30,15 +30,19 @@ pub(crate) fn decide(
 ) -> Result<(), Error> {
     let declared = model.spec.preprocess.as_ref().map(|preprocess| preprocess.value.clone());
     let recorded = source.lineage()?;
-    let input = [&model.spec.input.channels, &model.spec.input.height, &model.spec.input.width].map(|extent| extent.value);
+    let input =
+        [&model.spec.input.channels, &model.spec.input.height, &model.spec.input.width].map(|extent| extent.value);
     let refuse = |preprocess: &Preprocess| preprocess.refuse(input[0], input[1], input[2]);
     if let Some(text) = asked {
         let asked = parse_preprocess(text).map_err(|problem| {
             Error::usage(format!("--preprocess: {problem}")).with_help(format!("the presets are {}", presets()))
         })?;
         if let Some(reason) = refuse(&asked) {
-            return Err(Error::usage(format!("--preprocess: it does not fit the input of `{}`: {reason}", model.name()))
-                .with_help("choose another preprocessing, or change its settings: `torchvision(resize 320)`"));
+            return Err(Error::usage(format!(
+                "--preprocess: it does not fit the input of `{}`: {reason}",
+                model.name()
+            ))
+            .with_help("choose another preprocessing, or change its settings: `torchvision(resize 320)`"));
         }
         let declarer = format!("the declaration of `{}`", model.name());
         for (known, who) in [(&declared, &declarer), (&recorded, &source.to_string())] {

@@ -167,7 +167,8 @@ fn batch(count: usize) -> usize {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
-    let Arguments { model, input, image, weights, output, top, tap, threads: asked, logits, json, exact, .. } = arguments;
+    let Arguments { model, input, image, weights, output, top, tap, threads: asked, logits, json, exact, .. } =
+        arguments;
     let mut model = Model::open(model)?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     if input.is_none() {
@@ -319,5 +320,4 @@ mod tests {
             assert_eq!(batch(count), expected, "{count}");
         }
     }
-
 }

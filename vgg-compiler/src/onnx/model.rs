@@ -106,7 +106,8 @@ fn metadata(graph: &TypedGraph, options: &ExportOptions) -> Result<Vec<StringStr
         }
     }
     let preprocess = graph.preprocess.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    let mut all: BTreeMap<&str, &str> = BTreeMap::from([("vgg.network", graph.name.as_str()), (METADATA_KEY, preprocess.as_str())]);
+    let mut all: BTreeMap<&str, &str> =
+        BTreeMap::from([("vgg.network", graph.name.as_str()), (METADATA_KEY, preprocess.as_str())]);
     all.extend(options.preprocess.then_some(("vgg.input", "uint8 pixels, NHWC, red first")));
     all.extend(options.weights.as_ref().map(|weights| ("vgg.weights", weights.as_str())));
     all.extend(given);

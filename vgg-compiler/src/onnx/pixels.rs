@@ -65,7 +65,11 @@ pub(super) fn pixels(
         vec![("Cast", None, vec![float]), ("Transpose", None, vec![to_planes])];
     if *colours == Colours::Bgr {
         let axis = attribute("axis", AttributeType::Int, AttributeProto { i: Some(1), ..AttributeProto::default() });
-        steps.push(("Gather", Some(tensor(&names.order, &[3], DataType::Int64, &[2_i64, 1, 0].map(i64::to_le_bytes))), vec![axis]));
+        steps.push((
+            "Gather",
+            Some(tensor(&names.order, &[3], DataType::Int64, &[2_i64, 1, 0].map(i64::to_le_bytes))),
+            vec![axis],
+        ));
     }
     if *range == Range::Unit {
         steps.push(("Div", Some(floats(&names.white, &[], &[255.0])), Vec::new()));

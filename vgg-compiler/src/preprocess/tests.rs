@@ -44,13 +44,16 @@ fn texts_of_files_are_refused_with_their_reason() {
         assert_eq!(parse_preprocess(text).unwrap_err(), expected, "{text:?}");
     }
     assert!(parse_preprocess(&"(".repeat(4000)).is_err());
-    assert!(parse_preprocess(&format!("keras({}", "(".repeat(2000) + &")".repeat(2001))).unwrap_err().contains("nested"));
+    assert!(
+        parse_preprocess(&format!("keras({}", "(".repeat(2000) + &")".repeat(2001))).unwrap_err().contains("nested")
+    );
     assert!(parse_preprocess(&" ".repeat(5000)).unwrap_err().contains("5000 bytes"));
 }
 
 #[test]
 fn conflicts_are_told_by_what_differs() {
-    let [torchvision, caffe, keras] = ["torchvision", "caffe-vgg", "keras"].map(|name| preset(name).unwrap().preprocess());
+    let [torchvision, caffe, keras] =
+        ["torchvision", "caffe-vgg", "keras"].map(|name| preset(name).unwrap().preprocess());
     assert_eq!(torchvision.differences(&caffe), "colour order, range, mean, std");
     assert_eq!(caffe.differences(&keras), "resizing");
     let unnamed = Preprocess { classes: None, ..caffe.clone() };

@@ -118,7 +118,11 @@ fn library(network: Network<'_>, options: &PackageOptions) -> Result<String, Emi
             pub const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/weights.safetensors");
         }
     });
-    let preprocess = network.graph.preprocess.as_ref().map(|_| quote!(pub use vgg_runtime::preprocess;));
+    let preprocess = network.graph.preprocess.as_ref().map(|_| {
+        quote!(
+            pub use vgg_runtime::preprocess;
+        )
+    });
     let tokens = quote! {
         #![doc = include_str!("../README.md")]
         #![forbid(unsafe_code)]

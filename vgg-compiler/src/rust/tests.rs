@@ -56,7 +56,9 @@ fn every_source_file_is_rust_and_holds_no_template_mark() {
         if file.path.ends_with(".rs") {
             syn::parse_file(&file.text).unwrap_or_else(|error| panic!("{}: {error}\n{}", file.path, file.text));
         }
-        for mark in ["crate_name", "{version}", "{name}", "{marker}", "{tolerance}", "{load}", "{input}", "{preprocessing}"] {
+        for mark in
+            ["crate_name", "{version}", "{name}", "{marker}", "{tolerance}", "{load}", "{input}", "{preprocessing}"]
+        {
             assert!(!file.text.contains(mark), "{} still holds {mark}", file.path);
         }
         assert!(!file.text.contains('\r') && file.text.ends_with('\n'), "{}", file.path);
@@ -75,7 +77,9 @@ fn images_become_the_input_where_it_is_known_how() {
     let differing: Vec<_> = unknown.iter().zip(&known).filter(|(a, b)| a != b).map(|(a, _)| a.path.as_str()).collect();
     assert_eq!(differing, ["README.md", "src/lib.rs", "src/model.rs"]);
     let model = known.iter().find(|file| file.path == "src/model.rs").unwrap();
-    for text in ["mean: &[-1.5, 0.0, 0.00001]", "Resize::ShortSide(256)", "pub const IMAGE_LEN: usize = 192", "white: 1.0"] {
+    for text in
+        ["mean: &[-1.5, 0.0, 0.00001]", "Resize::ShortSide(256)", "pub const IMAGE_LEN: usize = 192", "white: 1.0"]
+    {
         assert!(model.text.contains(text), "{text}");
     }
     syn::parse_file(&model.text).unwrap();

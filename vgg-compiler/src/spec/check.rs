@@ -207,7 +207,11 @@ fn check_preprocess(spec: &ModelSpec, errors: &mut Diagnostics) {
         && let Some(reason) = value.refuse(input.channels.value, input.height.value, input.width.value)
     {
         let error = Diagnostic::new(*span, format!("the preprocessing does not fit the input: {reason}"));
-        errors.push(error.with_help("choose another preprocessing, or change its settings: `preprocess torchvision(resize 320);`"));
+        errors.push(
+            error.with_help(
+                "choose another preprocessing, or change its settings: `preprocess torchvision(resize 320);`",
+            ),
+        );
     }
 }
 

@@ -37,7 +37,8 @@ pub fn lineage(path: &Path) -> Result<Option<Preprocess>, WeightsError> {
     let mut file = File::open(path).map_err(read)?;
     let mut head = Vec::new();
     file.by_ref().take(8).read_to_end(&mut head).map_err(read)?;
-    let Some(length) = head.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).filter(|&len| len <= MAX_HEADER) else {
+    let Some(length) = head.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).filter(|&len| len <= MAX_HEADER)
+    else {
         return Ok(None);
     };
     let mut json = Vec::new();

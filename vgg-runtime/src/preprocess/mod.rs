@@ -176,8 +176,7 @@ impl Preprocess<'_> {
             return (Axis::whole(self.height), Axis::whole(self.width));
         };
         let long = |long: usize, short: usize| ((side as u64 * long as u64) / short as u64) as usize;
-        let (rows, columns) =
-            if width <= height { (long(height, width), side) } else { (side, long(width, height)) };
+        let (rows, columns) = if width <= height { (long(height, width), side) } else { (side, long(width, height)) };
         (Axis::centre(rows, self.height), Axis::centre(columns, self.width))
     }
 }

@@ -34,7 +34,10 @@ impl Axis {
     /// # Panics
     /// When there are not so many.
     pub(super) fn centre(size: usize, len: usize) -> Self {
-        assert!(len <= size, "preprocess: the image becomes {size} pixels long, expected at least the {len} of the input");
+        assert!(
+            len <= size,
+            "preprocess: the image becomes {size} pixels long, expected at least the {len} of the input"
+        );
         let rest = size - len;
         // Half of it, rounded to even.
         let begin = rest / 2 + usize::from(rest % 4 == 3);
@@ -217,8 +220,10 @@ mod tests {
                 let columns = Axis { size, begin, len };
                 let all = resize(&pixels, [17, 31], 3, filter, Axis::whole(11), Axis::whole(size));
                 let part = resize(&pixels, [17, 31], 3, filter, Axis { size: 11, begin: 5, len: 4 }, columns);
-                let expected: Vec<u8> =
-                    (5..9).flat_map(|row| &all[(row * size + begin) * 3..(row * size + begin + len) * 3]).copied().collect();
+                let expected: Vec<u8> = (5..9)
+                    .flat_map(|row| &all[(row * size + begin) * 3..(row * size + begin + len) * 3])
+                    .copied()
+                    .collect();
                 assert_eq!(part, expected, "{filter:?} {columns:?}");
             }
         }

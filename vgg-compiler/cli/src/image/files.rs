@@ -63,8 +63,9 @@ fn pattern(path: &Path) -> Option<&str> {
 
 fn matching(path: &Path, pattern: &str) -> Result<Vec<PathBuf>, Error> {
     let name = path.display();
-    let paths = glob::glob(pattern)
-        .map_err(|error| Error::refused(format!("{name}: not a pattern: {error}")).with_help("put the path in quotes"))?;
+    let paths = glob::glob(pattern).map_err(|error| {
+        Error::refused(format!("{name}: not a pattern: {error}")).with_help("put the path in quotes")
+    })?;
     // Sorted by the library; what cannot be looked into matches nothing.
     let files: Vec<PathBuf> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
     if files.is_empty() {

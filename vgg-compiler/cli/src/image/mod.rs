@@ -76,9 +76,8 @@ pub fn read(path: &Path, background: [u8; 3]) -> Result<Picture, Error> {
     if content.len() as u64 > MAX_FILE {
         return Err(too_large());
     }
-    decode(&content, background).map_err(|Refusal { problem, help }| {
-        Error::refused(format!("{name}: {problem}")).with_help(help)
-    })
+    decode(&content, background)
+        .map_err(|Refusal { problem, help }| Error::refused(format!("{name}: {problem}")).with_help(help))
 }
 
 /// Why an image is refused, and what to do.
@@ -100,14 +99,12 @@ impl From<ImageError> for Refusal {
                 format!("decoding it would take more than the memory or the extents allowed: {error}"),
                 "make the image smaller first",
             ),
-            ImageError::Unsupported(error) => Self::new(
-                format!("this kind of image is not read: {error}"),
-                "save it as an ordinary PNG or JPEG file",
-            ),
-            error => Self::new(
-                format!("the image is damaged or cut off: {error}"),
-                "fetch the file again, or save it anew",
-            ),
+            ImageError::Unsupported(error) => {
+                Self::new(format!("this kind of image is not read: {error}"), "save it as an ordinary PNG or JPEG file")
+            }
+            error => {
+                Self::new(format!("the image is damaged or cut off: {error}"), "fetch the file again, or save it anew")
+            }
         }
     }
 }
@@ -205,13 +202,17 @@ mod tests {
         bmp.extend([1, 0, 24, 0]);
         bmp.extend([0; 24]);
         assert!(!refusal(&bmp).is_empty());
-        assert!(refusal(b"GIF89a\xff\xff\xff\xff\0\0\0").contains("pixels") || !refusal(b"GIF89a\xff\xff\xff\xff\0\0\0").is_empty());
+        assert!(
+            refusal(b"GIF89a\xff\xff\xff\xff\0\0\0").contains("pixels")
+                || !refusal(b"GIF89a\xff\xff\xff\xff\0\0\0").is_empty()
+        );
     }
 
     #[test]
     fn whatever_is_no_image_is_refused() {
         assert_eq!(refusal(b""), "the file is empty");
-        for content in [&b"not an image"[..], b"\x93NUMPY\x01\0", b"II*\0\x08\0\0\0", b"qoif\0\0\0\x01\0\0\0\x01\x03\0"] {
+        for content in [&b"not an image"[..], b"\x93NUMPY\x01\0", b"II*\0\x08\0\0\0", b"qoif\0\0\0\x01\0\0\0\x01\x03\0"]
+        {
             assert!(refusal(content).contains("no format that is read"), "{}", refusal(content));
         }
     }

@@ -29,7 +29,12 @@ impl Files {
     }
 
     /// Refuses to overwrite what is read, and to write two arrays to one file.
-    pub(super) fn check<P: AsRef<Path>>(&self, model: &Model, source: &WeightsSource, inputs: &[P]) -> Result<(), Error> {
+    pub(super) fn check<P: AsRef<Path>>(
+        &self,
+        model: &Model,
+        source: &WeightsSource,
+        inputs: &[P],
+    ) -> Result<(), Error> {
         for path in self.output.iter().chain(self.taps.iter().map(|(_, path)| path)) {
             refuse_input(path, model, source)?;
             if inputs.iter().any(|input| same_file(path, input.as_ref())) {

@@ -71,8 +71,7 @@ impl<'a> Runner<'a> {
         drop(weights);
         let tap =
             |&id: &ValueId| Tap { name: graph.values[id.0].name.clone(), shape: graph.shape(id), values: Vec::new() };
-        let outputs =
-            Outputs { shape: graph.output_shape(), values: Vec::new(), taps: taps.iter().map(tap).collect() };
+        let outputs = Outputs { shape: graph.output_shape(), values: Vec::new(), taps: taps.iter().map(tap).collect() };
         let (input, output) = (vec![0.0; session.input_len()], vec![0.0; session.output_len()]);
         Ok(Self { session, taps, batch, input, output, outputs })
     }

@@ -57,7 +57,9 @@ fn every_format_gives_the_pixels_that_pillow_sees() {
         assert!(difference <= 1, "{name}: {difference}");
     }
     // Lossy formats lose little at this quality.
-    for (name, expected, bound) in [("cat.jpg", "cat.png", 40), ("grey.jpg", "grey-rgb.png", 20), ("lossy.webp", "cat.png", 80)] {
+    for (name, expected, bound) in
+        [("cat.jpg", "cat.png", 40), ("grey.jpg", "grey-rgb.png", 20), ("lossy.webp", "cat.png", 80)]
+    {
         let (picture, expected) = (picture(name), picture(expected));
         let sum: u64 = picture.rgb.iter().zip(&expected.rgb).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
         assert!(difference(&picture, &expected) <= bound, "{name}: {}", difference(&picture, &expected));
@@ -99,8 +101,18 @@ fn transparent_pixels_show_the_background() {
     place.write("mirror.vgg", MIRROR);
     let clear = [10, 20, 30, 0].repeat(16 * 16);
     ::image::save_buffer(place.path("clear.png"), &clear, 16, 16, ::image::ColorType::Rgba8).unwrap();
-    for (arguments, expected) in [(&[][..], [255.0, 255.0, 255.0]), (&["--background", "0a64ff"], [10.0, 100.0, 255.0])] {
-        let run = ["run", "mirror.vgg", "--preprocess", "rgb, range 255, stretch", "--image", "clear.png", "--output", "y.npy"];
+    for (arguments, expected) in [(&[][..], [255.0, 255.0, 255.0]), (&["--background", "0a64ff"], [10.0, 100.0, 255.0])]
+    {
+        let run = [
+            "run",
+            "mirror.vgg",
+            "--preprocess",
+            "rgb, range 255, stretch",
+            "--image",
+            "clear.png",
+            "--output",
+            "y.npy",
+        ];
         place.ok(&[&run, arguments].concat());
         let (_, values) = npy::read_f32(&place.path("y.npy")).unwrap();
         assert_eq!([values[0], values[256], values[512]], expected);
@@ -142,7 +154,8 @@ fn trained_classes_are_recognised_by_name() {
     let count = 20;
     for index in 0..count {
         let grey = &pixels[16 + index * 784..][..784];
-        ::image::save_buffer(place.path(&format!("photos/{index:02}.png")), grey, 28, 28, ::image::ColorType::L8).unwrap();
+        ::image::save_buffer(place.path(&format!("photos/{index:02}.png")), grey, 28, 28, ::image::ColorType::L8)
+            .unwrap();
     }
     let (model, weights) = (fashion("fashion.vgg"), fashion("fashion-vgg.safetensors"));
     let run = ["run", &model, "--weights", &weights, "--image", "photos", "--top", "2"];
@@ -188,8 +201,22 @@ fn a_bad_image_is_reported_and_the_others_are_computed() {
     std::fs::create_dir(place.path("none")).unwrap();
     let cat = image("cat.png");
     let arguments = [
-        "run", "tiny.vgg", "--preprocess", "torchvision", "--json", "--tap", "pool1", "--image", "broken.png", &cat, "text.jpg",
-        "empty.gif", "missing.png", "none", "*.tiff", &cat,
+        "run",
+        "tiny.vgg",
+        "--preprocess",
+        "torchvision",
+        "--json",
+        "--tap",
+        "pool1",
+        "--image",
+        "broken.png",
+        &cat,
+        "text.jpg",
+        "empty.gif",
+        "missing.png",
+        "none",
+        "*.tiff",
+        &cat,
     ];
     let (stdout, stderr) = place.exits(3, &arguments);
     let document: serde_json::Value = serde_json::from_str(&stdout).unwrap();
@@ -256,7 +283,7 @@ fn weights_remember_how_they_were_trained() {
     place.ok(&["export", "caffe.vgg", "-o", "caffe.onnx", "--external"]);
     let header = place.read("caffe.safetensors");
     assert!(String::from_utf8_lossy(&header).contains(&format!(r#"{{"format":"pt","vgg.preprocessing":"{text}"}}"#)));
-    let run = |arguments: &[&str]| place.json(&[&["run", "--json", "--image", &cat], arguments].concat());
+    let run = |arguments: &[&str]| place.json(&[&["run"], arguments, &["--json", "--image", &cat]].concat());
     let scores = |document: &serde_json::Value| document["images"][0]["top"].clone();
 
     // A declaration that knows nothing, with the weights that do; and the ONNX file alone.
@@ -271,16 +298,27 @@ fn weights_remember_how_they_were_trained() {
 
     // Another declaration contradicts, and --preprocess decides, not without a warning.
     place.write("other.vgg", crate::support::TINY.replace("conv3-8, bn", "preprocess torchvision; conv3-8, bn"));
-    for command in [&["run", "other.vgg", "--image", &cat][..], &["export", "other.vgg", "-o", "o.onnx"], &["build", "other.vgg", "--out", "o"]] {
+    for command in [
+        &["run", "other.vgg", "--image", &cat][..],
+        &["export", "other.vgg", "-o", "o.onnx"],
+        &["build", "other.vgg", "--out", "o"],
+    ] {
         let stderr = place.fails(3, &[command, &["--weights", "caffe.safetensors"]].concat());
-        for expected in ["caffe.safetensors: the weights were trained with caffe-vgg (bgr", "declares torchvision (rgb", "differ in colour order, range, mean, std"] {
+        for expected in [
+            "caffe.safetensors: the weights were trained with caffe-vgg (bgr",
+            "declares torchvision (rgb",
+            "differ in colour order, range, mean, std",
+        ] {
             assert!(stderr.contains(expected), "{stderr}");
         }
     }
     let decided = ["run", "other.vgg", "--weights", "caffe.safetensors", "--image", &cat, "--preprocess", "keras"];
     let (_, stderr) = place.exits(0, &decided);
     assert!(stderr.contains("warning: --preprocess says keras (bgr"), "{stderr}");
-    assert!(stderr.contains("caffe.safetensors says caffe-vgg (") && stderr.contains("they differ in resizing"), "{stderr}");
+    assert!(
+        stderr.contains("caffe.safetensors says caffe-vgg (") && stderr.contains("they differ in resizing"),
+        "{stderr}"
+    );
     // Arrays have no colours.
     place.ok(&["run", "other.vgg", "--weights", "caffe.safetensors", "--input", "x.npy"]);
     // Without a contradiction there is nothing to say.
@@ -307,7 +345,7 @@ fn labels_must_be_those_of_the_weights() {
     place.write("latin1.txt", b"cat\ncaf\xe9\n");
     let cat = image("cat.png");
     let best = |arguments: &[&str]| {
-        let document = place.json(&[&["run", "--json", "--image", &cat], arguments].concat());
+        let document = place.json(&[&["run"], arguments, &["--json", "--image", &cat]].concat());
         let best = document["images"][0]["top"][0].clone();
         let index = best["index"].as_u64().unwrap() as usize;
         (index, best["label"].as_str().unwrap().to_owned(), best["synset"].as_str().unwrap().to_owned())
@@ -319,14 +357,17 @@ fn labels_must_be_those_of_the_weights() {
     assert!(numbered != sorted && other != synset, "{numbered}");
     assert_eq!(best(&["sorted.vgg", "--labels", "labels.txt"]).1, format!("class {index}"));
     for (arguments, expected) in [
-        (&["sorted.vgg", "--labels", "imagenet-ilsvrc"][..], "the classes of these weights are in the order `imagenet`"),
+        (
+            &["sorted.vgg", "--labels", "imagenet-ilsvrc"][..],
+            "the classes of these weights are in the order `imagenet`",
+        ),
         (&["numbered.vgg", "--labels", "imagenet"], "in the order `imagenet-ilsvrc`"),
         (&["sorted.vgg", "--labels", "few.txt"], "there are 2 labels, expected one for each of the 1000 classes"),
         (&["sorted.vgg", "--labels", "fashion-mnist"], "there are 10 labels"),
         (&["sorted.vgg", "--labels", "latin1.txt"], "latin1.txt:2: expected UTF-8 text"),
         (&["sorted.vgg", "--labels", "missing.txt"], "missing.txt: cannot read the file"),
     ] {
-        let stderr = place.fails(3, &[&["run", "--image", &cat], arguments].concat());
+        let stderr = place.fails(3, &[&["run"], arguments, &["--image", &cat]].concat());
         assert!(stderr.contains(expected) && stderr.contains("help: "), "{expected}: {stderr}");
     }
 }

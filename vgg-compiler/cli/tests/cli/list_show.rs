@@ -83,7 +83,7 @@ fn help_and_version() {
         assert!(place.ok(&["--help"]).lines().any(|line| line.trim_start().starts_with(command)));
     }
     // What is said of options that do nothing yet is true: there are none.
-    for absent in ["--precision", "--svg", "--html", "--image"] {
+    for absent in ["--precision", "--svg", "--html"] {
         let all: String = ["show", "build", "run", "verify"].map(|command| place.ok(&[command, "--help"])).concat();
         assert!(!all.contains(absent), "{absent}");
     }

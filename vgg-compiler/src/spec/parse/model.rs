@@ -220,7 +220,9 @@ fn only_preprocess(content: ParseStream<'_>, context: &mut Context) -> Option<Sp
     if !content.is_empty() || (item.is_none() && context.errors.is_empty()) {
         let message = format!("expected `preprocess ..;` after a built-in network, found {}", found(content));
         let place = if content.is_empty() { span } else { content.span() };
-        context.errors.push(Diagnostic::new(place, message).with_help("its layers are given; write them out to change them"));
+        context
+            .errors
+            .push(Diagnostic::new(place, message).with_help("its layers are given; write them out to change them"));
         skip_while(content, |_| true);
     }
     item

@@ -22,7 +22,8 @@ const MAX_VALUES: usize = 8;
 
 /// The words of the settings.
 const WORDS: [&str; 13] = [
-    "rgb", "bgr", "grey", "gray", "range", "mean", "std", "resize", "stretch", "nearest", "bilinear", "bicubic", "classes",
+    "rgb", "bgr", "grey", "gray", "range", "mean", "std", "resize", "stretch", "nearest", "bilinear", "bicubic",
+    "classes",
 ];
 
 /// Reads the text of a preprocessing: the name of a preset, settings, or a preset with settings in parentheses.
@@ -43,7 +44,8 @@ pub fn parse_preprocess(text: &str) -> Result<Preprocess, String> {
     if text.len() > MAX_TEXT {
         return Err(format!("the text has {} bytes, expected at most {MAX_TEXT}", text.len()));
     }
-    let tokens: TokenStream = text.parse().map_err(|_| "expected words and numbers, found something else".to_owned())?;
+    let tokens: TokenStream =
+        text.parse().map_err(|_| "expected words and numbers, found something else".to_owned())?;
     let read = read(tokens, |input, context| {
         let preprocess = whole(input, Span::call_site(), context);
         if !input.is_empty() && context.errors.is_empty() {
@@ -52,7 +54,8 @@ pub fn parse_preprocess(text: &str) -> Result<Preprocess, String> {
         skip_while(input, |_| true);
         preprocess
     });
-    let joined = |errors: &Diagnostics| errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; ");
+    let joined =
+        |errors: &Diagnostics| errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; ");
     match read {
         Ok((Some(preprocess), errors)) if errors.is_empty() => Ok(preprocess),
         Ok((_, errors)) | Err(errors) => Err(joined(&errors)),
@@ -322,8 +325,11 @@ fn per_channel(values: Spanned<Vec<f32>>, word: &str, colours: Colours) -> Resul
         all if all.len() == channels => Ok(value),
         all => {
             let (count, colours) = (all.len(), colours.word());
-            Err(Diagnostic::new(span, format!("`{word}` has {count} numbers, expected 1 or {channels} for `{colours}`"))
-                .with_help("they stand in the order of the channels, without commas between them"))
+            Err(Diagnostic::new(
+                span,
+                format!("`{word}` has {count} numbers, expected 1 or {channels} for `{colours}`"),
+            )
+            .with_help("they stand in the order of the channels, without commas between them"))
         }
     }
 }
