@@ -127,6 +127,7 @@ pub(crate) fn labels(
     if let (Some(order), Some(known)) = (order, known)
         && order != known
         && known.len() == classes
+        && order.len() == classes
     {
         let known = known.word();
         return Err(Error::refused(format!(
