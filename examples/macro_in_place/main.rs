@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Fashion::from_bytes(&weights()?)?;
     let mut workspace = Fashion::workspace(Threads::from_env()?)?;
     let mut logits = [0.0; Fashion::OUTPUT_LEN];
-    model.infer(&mut workspace, &boot()?, &mut logits);
+    let image = boot()?;
+    model.infer(&mut workspace, &image, &mut logits);
 
     println!("input {:?}, output {:?}", Fashion::INPUT_SHAPE, Fashion::OUTPUT_SHAPE);
     for (class, logit) in logits.iter().enumerate() {
