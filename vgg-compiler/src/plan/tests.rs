@@ -79,7 +79,7 @@ fn an_image_output_is_given_back_as_nchw() {
     let graph = verify(Builder::new(image(8, 5, 5)).op("conv1", conv3(9)).finish()).unwrap();
     let plan = plan(&graph, &PlanOptions::default()).unwrap();
     let last = plan.steps.last().unwrap();
-    assert_eq!((last.name.as_str(), last.output), ("unpack", Operand::Output));
+    assert_eq!((last.name.as_str(), last.output), ("unpack", Operand::Output(0)));
     assert!(matches!(last.kind, StepKind::Flatten { input } if input.channels == 9));
     let Operand::Buffer(packed) = plan.steps[0].output else { panic!("the input is not packed") };
     assert!(

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 
-use crate::plan::{ExecutionPlan, StepKind};
+use crate::plan::ExecutionPlan;
 use crate::report::layer_table;
 
 use super::step::number;
@@ -35,7 +35,7 @@ pub(super) fn type_name(network: Network<'_>) -> Ident {
 }
 
 fn layers_with_weights(plan: &ExecutionPlan) -> Vec<Literal> {
-    let with_weights = plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Conv(_) | StepKind::Gemm { .. }));
+    let with_weights = plan.steps.iter().filter(|step| !step.kind.params().is_empty());
     with_weights.map(|step| escaped(&step.name)).collect()
 }
 

@@ -20,7 +20,7 @@ impl Builder {
             name: name.into(),
             docs: vec![],
             input: ValueId(0),
-            output: ValueId(0),
+            outputs: vec![ValueId(0)],
             values: vec![input],
             nodes: vec![],
             params: vec![],
@@ -39,8 +39,8 @@ impl Builder {
         self.graph.values.push(Value { name: name.into(), shape: None });
         let output = ValueId(self.graph.values.len() - 1);
         let params = (first..self.graph.params.len()).map(ParamId).collect();
-        self.graph.nodes.push(Node { name: name.into(), op, inputs: vec![self.graph.output], params, output });
-        self.graph.output = output;
+        let inputs = std::mem::replace(&mut self.graph.outputs, vec![output]);
+        self.graph.nodes.push(Node { name: name.into(), op, inputs, params, output });
         self
     }
 
@@ -51,7 +51,7 @@ impl Builder {
         [outputs, inputs, height, width]: [usize; 4],
         pads: [usize; 4],
     ) -> Self {
-        let conv = Conv { out_channels: outputs, kernel_shape: [height, width], strides: [1, 1], pads };
+        let conv = Conv { pads, ..Conv::new(outputs, [height, width]) };
         self.node(name, Op::Conv(conv), key, vec![vec![outputs, inputs, height, width], vec![outputs]])
     }
 
