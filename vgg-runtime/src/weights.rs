@@ -1,11 +1,18 @@
 //! Weights: from the bytes of a file to the order in which the kernels read them.
 
+mod affine;
+mod grouped;
+
 use alloc::string::String;
 
 use crate::Error;
 use crate::aligned::Aligned;
 use crate::kernels::conv::winograd;
 use crate::shape::{Algorithm, ConvDims, GemmDims, PANEL};
+
+pub use affine::PackedAffine;
+pub(crate) use grouped::GroupedWeights;
+pub use grouped::PackedGroupedConv;
 
 /// Weights and biases of a convolution in the order in which its algorithm reads them, 64-byte aligned: panels of 16 output channels,
 /// `[out / 16][in / block][row][column][block][16]`, or transformed, `[out / 64][frequency][panel of the 4][in][16]`. The channels that

@@ -28,6 +28,9 @@ use crate::table::{Align, Table};
 ///
 /// --tap LAYER writes what a layer computes to LAYER.npy, in the directory of --output or else in the current one: any layer
 /// of `vgg show MODEL --json`. Nothing is fused across a tapped value.
+///
+/// Of a network with several outputs, the first is printed and written by --output; --tap writes the others, whose layers
+/// `vgg show MODEL` names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,7 +52,7 @@ pub struct Arguments {
     /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
-    /// Write the output of the network as an array: [N, classes], or [N, C, H, W]
+    /// Write the (first) output of the network as an array: [N, classes], or [N, C, H, W]
     #[arg(long, short, value_name = "Y.npy")]
     output: Option<PathBuf>,
     /// How many classes to print for each image [default: 5, and none with --output]
@@ -94,9 +97,9 @@ pub(crate) fn threads(asked: Option<usize>) -> Result<Threads, Error> {
 /// What [`run()`] gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outputs {
-    /// Shape of the output of one image.
+    /// Shape of the first output of one image.
     pub shape: Shape,
-    /// The output, one image after the other.
+    /// The first output, one image after the other.
     pub values: Vec<f32>,
     /// The values that were asked for, in that order.
     pub taps: Vec<Tap>,
@@ -139,13 +142,15 @@ pub fn run(
     outputs.values.resize(images.count * outputs.shape.len(), 0.0);
     let stage = progress.stage("running", images.count as u64, Unit::Items);
     let inputs = images.values.chunks_exact(session.input_len());
-    for (index, (input, output)) in inputs.zip(outputs.values.chunks_exact_mut(session.output_len())).enumerate() {
-        session.run_observed(input, output, &mut |step, values| {
+    let (mut all, first) = (vec![0.0; session.output_len()], session.plan().output_range(0));
+    for (index, (input, output)) in inputs.zip(outputs.values.chunks_exact_mut(first.len())).enumerate() {
+        session.run_observed(input, &mut all, &mut |step, values| {
             // Steps without a layer only change the layout of a value that was seen before.
             if let Some(position) = taps.iter().position(|&id| id == step.value && !step.layers.is_empty()) {
                 outputs.taps[position].values.extend_from_slice(values);
             }
         });
+        output.copy_from_slice(&all[first.clone()]);
         stage.at(((index + 1) * batch) as u64);
     }
     Ok(outputs)

@@ -20,13 +20,31 @@ pub(super) fn names(network: Network<'_>) -> TokenStream {
     let lines: Vec<String> = network.graph.docs.iter().cloned().chain([String::new()]).chain(table).collect();
     let docs = doc_lines(&lines);
     let name = type_name(network);
+    let outputs = output_names(network);
     quote! {
         #(#docs)*
         pub use super::model::Model as #name;
 
         /// The layers that have weights, in order, as messages name them.
         pub(crate) const LAYERS: [&str; #count] = [#(#layers),*];
+
+        #outputs
     }
+}
+
+/// The names of the outputs, where there are several.
+fn output_names(network: Network<'_>) -> Option<TokenStream> {
+    let Network { graph, .. } = network;
+    let names = graph.outputs.iter().map(|output| escaped(&graph.values[output.0].name));
+    let count = number(graph.outputs.len());
+    (graph.outputs.len() > 1).then(|| {
+        quote! {
+            impl super::model::Model {
+                /// The layers that make the outputs, in the order in which [`Self::infer`] writes them.
+                pub const OUTPUT_NAMES: [&str; #count] = [#(#names),*];
+            }
+        }
+    })
 }
 
 /// The identifier of the network's type.
