@@ -216,7 +216,7 @@ pub fn branches() -> Vec<Case> {
             .join("conv2", conv(8, [3, 3], |conv| conv.pads = [1; 4]), &["conv1"])
             .join("conv3", conv(8, [3, 3], |conv| conv.pads = [0, 2, 1, 0]), &["conv1"])
             .op("relu3", Op::Relu)
-            .join("conv4", conv(8, [3, 3], |conv| conv.pads = [2, 0, 1, 2]), &["conv1"])
+            .join("conv4", conv(8, [3, 3], |conv| conv.pads = [2, 0, 0, 2]), &["conv1"])
             .join("joined", Op::Concat, &["conv2", "conv4"])
             .output()
             .join("mean", Op::GlobalAveragePool, &["conv3"])

@@ -48,7 +48,7 @@ impl Case {
         }
     }
 
-    fn dims(&self, algorithm: GroupedAlgorithm) -> GroupedConvDims {
+    fn layer(&self, algorithm: GroupedAlgorithm) -> GroupedConvDims {
         let [height, width] = self.size;
         // One more than the padding, so that the two are not mixed up.
         let input = Blocked {
@@ -117,7 +117,7 @@ impl Case {
 
     fn check(&self) {
         let mut random = Random::new(7);
-        let shape = nchw(self.dims(GroupedAlgorithm::General).input, self.batch);
+        let shape = nchw(self.layer(GroupedAlgorithm::General).input, self.batch);
         let input = random.values(shape.len());
         let taps = self.channels[0] / self.groups * self.kernel[0] * self.kernel[1];
         let weight = random.values(self.channels[1] * taps);
@@ -138,7 +138,7 @@ impl Case {
         let algorithms = self.algorithms();
         assert!(!algorithms.is_empty(), "nothing computes this case");
         for algorithm in algorithms {
-            let dims = self.dims(algorithm);
+            let dims = self.layer(algorithm);
             let bounds: Vec<f64> = match algorithm {
                 // As for convolutions without groups.
                 GroupedAlgorithm::Each(Algorithm::WinogradF4 | Algorithm::WinogradF6) => {
@@ -237,7 +237,7 @@ fn groups_of_whole_blocks_with_a_pool() {
 #[test]
 fn weights_are_checked() {
     for algorithm in [GroupedAlgorithm::General, GroupedAlgorithm::Each(Algorithm::Direct)] {
-        let dims = Case { channels: [16, 16], groups: 2, ..BASE }.dims(algorithm);
+        let dims = Case { channels: [16, 16], groups: 2, ..BASE }.layer(algorithm);
         let weight = vec![0.5; 16 * 8 * 9];
         let message = |weight: &[f32], bias: &[f32]| {
             PackedGroupedConv::pack(dims, &bytes(weight), &bytes(bias)).unwrap_err().to_string()
@@ -254,7 +254,7 @@ fn weights_are_checked() {
 #[test]
 fn a_layer_of_another_kind_panics() {
     let case = Case { channels: [16, 16], groups: 2, ..BASE };
-    let dims = case.dims(GroupedAlgorithm::General);
+    let dims = case.layer(GroupedAlgorithm::General);
     let weights = PackedGroupedConv::pack(dims, &[0; 16 * 8 * 9 * 4], &[0; 16 * 4]).unwrap();
     let input = vec![0.0; dims.input.len() * 2];
     let panics = |dims: GroupedConvDims| {
