@@ -187,8 +187,15 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, ShapeError> {
             Shape::Image { channels, height: 1, width: 1 }
         }
         Op::Lrn(lrn) if lrn.size == 0 => return Err(ShapeError::Zero { op: name, what: "a size" }),
-        Op::Lrn(_) => {
+        Op::Lrn(lrn) => {
             image(name, input)?;
+            for (what, value) in [("an alpha", lrn.alpha), ("a beta", lrn.beta), ("a bias", lrn.bias)] {
+                number(name, what, value, value.is_finite())?;
+            }
+            input
+        }
+        Op::BatchNormalization { epsilon } => {
+            number(name, "an epsilon", *epsilon, epsilon.is_finite())?;
             input
         }
         Op::Clip { min, max } => {
@@ -200,7 +207,7 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, ShapeError> {
             number(name, "a slope", *alpha, alpha.is_finite())?;
             input
         }
-        Op::BatchNormalization { .. } | Op::Relu | Op::Sigmoid | Op::Dropout { .. } => input,
+        Op::Relu | Op::Sigmoid | Op::Dropout { .. } => input,
         Op::Add | Op::Mul => match others.iter().find(|&&other| other != input) {
             Some(&other) => {
                 return Err(ShapeError::Operands { op: name, first: input, other, expected: "two of one shape" });
@@ -502,6 +509,7 @@ mod tests {
             Op::Clip { min: f32::NAN, max: 6.0 },
             Op::Clip { min: 0.0, max: f32::NAN },
             Op::LeakyRelu { alpha: f32::INFINITY },
+            Op::BatchNormalization { epsilon: f32::NAN },
         ] {
             assert!(matches!(infer(op), Err(ShapeError::Number { .. })), "{op:?}");
         }

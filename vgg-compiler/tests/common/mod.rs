@@ -44,6 +44,14 @@ impl Builder {
         self
     }
 
+    /// Makes the last node read the values `inputs`.
+    pub(crate) fn reading(mut self, inputs: &[&str]) -> Self {
+        let find = |name: &&str| ValueId(self.graph.values.iter().position(|value| value.name == *name).unwrap());
+        let inputs = inputs.iter().map(find).collect();
+        self.graph.nodes.last_mut().unwrap().inputs = inputs;
+        self
+    }
+
     pub(crate) fn conv(
         self,
         name: &str,
