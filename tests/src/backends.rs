@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vgg_cli::reference::evaluate;
 use vgg_cli::session::Session;
-use vgg_compiler::ir::{Op, TypedGraph, ValueId};
+use vgg_compiler::ir::{Node, Op, Shape, TypedGraph, ValueId};
 use vgg_compiler::onnx::{self, Batch, ExportOptions, Outputs};
 use vgg_compiler::plan::{PlanOptions, plan};
 use vgg_compiler::weights::{Weights, canonical, seeded};
@@ -87,11 +87,13 @@ impl Prepared {
     fn folded_name(&self, declared: &str) -> Option<String> {
         let node = self.declared.nodes.iter().find(|node| node.name == declared)?;
         let reader = self.declared.consumers(node.output).next().map(|index| &self.declared.nodes[index]);
-        let folds = |op: &Op| matches!(op, Op::BatchNormalization { .. });
+        let folded = |node: &Node| {
+            matches!(node.op, Op::BatchNormalization { .. }) && self.layers().all(|name| name != node.name)
+        };
         match node.op {
             Op::Dropout { .. } => None,
-            Op::Conv(_) if reader.is_some_and(|reader| folds(&reader.op)) => None,
-            Op::BatchNormalization { .. } => {
+            Op::Conv(_) if reader.is_some_and(folded) => None,
+            Op::BatchNormalization { .. } if folded(node) => {
                 self.declared.producer(node.inputs[0]).map(|conv| self.declared.nodes[conv].name.clone())
             }
             _ => Some(declared.to_owned()),
@@ -123,8 +125,8 @@ impl LayerValues {
 pub struct Run {
     /// The layers that it can show, in order.
     pub layers: Vec<LayerValues>,
-    /// The network's output.
-    pub output: Vec<f64>,
+    /// The network's outputs.
+    pub outputs: Vec<Vec<f64>>,
 }
 
 impl Run {
@@ -148,6 +150,18 @@ pub trait Backend {
 
 fn shape(graph: &TypedGraph, value: ValueId, count: usize) -> Vec<usize> {
     std::iter::once(count).chain(graph.shape(value).dims()).collect()
+}
+
+/// The outputs of `graph` that lie one after the other in `values`.
+fn split(graph: &TypedGraph, mut values: &[f64], count: usize) -> Vec<Vec<f64>> {
+    let mut take = |shape: Shape| {
+        let (output, rest) = values.split_at(count * shape.len());
+        values = rest;
+        output.to_vec()
+    };
+    let outputs = graph.output_shapes().map(&mut take).collect();
+    assert!(values.is_empty(), "more was written than the outputs of the network");
+    outputs
 }
 
 fn widened(values: &[f32]) -> Vec<f64> {
@@ -186,7 +200,7 @@ impl Backend for Reference {
                     layers.push(LayerValues { name, shape: shape(graph, node.output, count), values: wide(values) });
                 }
             });
-            Run { layers, output: wide(&output) }
+            Run { layers, outputs: split(graph, &wide(&output), count) }
         }
         let Prepared { declared, declared_weights, graph, weights, .. } = prepared;
         Ok(match self {
@@ -237,7 +251,7 @@ impl Backend for InSession {
         if observed.iter().zip(&again).any(|(a, b)| a.to_bits() != b.to_bits()) {
             return Err("a second inference gives other bits than the first".to_owned());
         }
-        Ok(Run { layers, output: widened(&again) })
+        Ok(Run { layers, outputs: split(graph, &widened(&again), count) })
     }
 }
 
@@ -313,20 +327,20 @@ impl Backend for InOnnxRuntime {
         let tensors = model.run(images, &shape(graph, graph.input, count)).map_err(|error| error.to_string())?;
         let values: HashMap<&str, ValueId> =
             graph.nodes.iter().map(|node| (&*graph.values[node.output.0].name, node.output)).collect();
-        let (mut layers, mut output) = (Vec::new(), None);
+        let (mut layers, mut outputs) = (Vec::new(), vec![None; graph.outputs.len()]);
         for tensor in tensors {
             let id = *values.get(&*tensor.name).ok_or_else(|| format!("no layer makes `{}`", tensor.name))?;
             let expected = shape(graph, id, count);
             if tensor.shape != expected {
                 return Err(format!("`{}` has shape {:?}, expected {expected:?}", tensor.name, tensor.shape));
             }
-            if id == graph.output {
-                output = Some(widened(&tensor.data));
+            if let Some(index) = graph.outputs.iter().position(|&output| output == id) {
+                outputs[index] = Some(widened(&tensor.data));
             }
             let name = if *self == Self::Declared { prepared.folded_name(&tensor.name) } else { Some(tensor.name) };
             layers.extend(name.map(|name| LayerValues { name, shape: tensor.shape, values: widened(&tensor.data) }));
         }
-        let output = output.ok_or("the model does not give the network's output")?;
-        Ok(Run { layers, output })
+        let outputs: Option<Vec<Vec<f64>>> = outputs.into_iter().collect();
+        Ok(Run { layers, outputs: outputs.ok_or("the model does not give every output of the network")? })
     }
 }

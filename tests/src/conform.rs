@@ -150,7 +150,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn all(&mut self) {
         let Some(exact) = self.run(&Reference::F64, self.scope.images) else { return };
-        if exact.output.iter().any(|value| !value.is_finite()) {
+        if exact.outputs.iter().flatten().any(|value| !value.is_finite()) {
             self.report.fail(&self.case.name, "the f64 reference gives values that are not finite");
         }
         if let Some(run) = self.run(&Reference::F32, self.scope.images) {
@@ -278,10 +278,16 @@ impl Check<'_> {
         if compared == 0 {
             self.report.fail(&place, "no layer is shown by both");
         }
-        let name = self.prepared.graph.values[self.prepared.graph.output.0].name.clone();
-        let tolerance = self.tolerance(&name, expected, tolerance);
-        let result = check_close("the output", &[actual.output.len()], &actual.output, &expected.output, tolerance);
-        self.report.record(&format!("{place}, output"), tolerance, result);
+        let graph = &self.prepared.graph;
+        if (actual.outputs.len(), expected.outputs.len()) != (graph.outputs.len(), graph.outputs.len()) {
+            return self.report.fail(&place, "not every output of the network is given");
+        }
+        let names: Vec<String> = graph.outputs.iter().map(|output| graph.values[output.0].name.clone()).collect();
+        for ((actual, other), name) in actual.outputs.iter().zip(&expected.outputs).zip(&names) {
+            let tolerance = self.tolerance(name, expected, tolerance);
+            let result = check_close("the output", &[actual.len()], actual, other, tolerance);
+            self.report.record(&format!("{place}, output {name}"), tolerance, result);
+        }
     }
 
     /// The tolerance of one layer: that of probabilities follows from their logits.
@@ -303,10 +309,11 @@ impl Check<'_> {
     fn same_classes(&mut self, by: &str, actual: &Run, expected: &Run) {
         let graph = &self.prepared.graph;
         let Shape::Flat { features } = graph.output_shape() else { return };
-        let softmax = graph.nodes.iter().find(|node| is_softmax(&node.op));
+        let softmax =
+            graph.producer(graph.outputs[0]).map(|index| &graph.nodes[index]).filter(|node| is_softmax(&node.op));
         let logits = softmax.map(|softmax| graph.values[softmax.inputs[0].0].name.as_str());
         let both = logits.and_then(|logits| Some((&actual.layer(logits)?.values, &expected.layer(logits)?.values)));
-        let (actual, expected) = both.unwrap_or((&actual.output, &expected.output));
+        let (actual, expected) = both.unwrap_or((&actual.outputs[0], &expected.outputs[0]));
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         for (actual, expected) in actual.chunks_exact(features).zip(expected.chunks_exact(features)) {
             // Closer than this no order of classes is known.

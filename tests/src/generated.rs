@@ -9,7 +9,11 @@ use std::process::{Command, Output};
 use vgg_cli::build::{Options, build};
 use vgg_cli::model::Model;
 use vgg_cli::progress::Progress;
-use vgg_compiler::weights::WeightsSource;
+use vgg_cli::reference::evaluate;
+use vgg_compiler::Compiled;
+use vgg_compiler::rust::{EXPECTED_FILE, INPUT_FILE, Network, PackageOptions, RuntimeSource, WEIGHTS_FILE, package};
+use vgg_compiler::weights::{WeightsSource, canonical};
+use vgg_runtime::{npy, source};
 
 /// Writes the crate of a network, a variant's name or the path of a declaration, to `out`.
 ///
@@ -18,6 +22,29 @@ use vgg_compiler::weights::WeightsSource;
 pub fn write_crate(model: &OsStr, weights: &WeightsSource, out: &Path, options: &Options) {
     let model = Model::open(model).unwrap_or_else(|error| panic!("{error}"));
     build(&model, weights, out, options, &Progress::silent()).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Writes the crate of a compiled graph to `out`, without its ONNX file.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_graph_crate(compiled: &Compiled, weights: &WeightsSource, out: &Path, name: &str, image: &[f32]) {
+    let Compiled { graph, plan, .. } = compiled;
+    let weights = weights.load(graph).expect("weights");
+    let header = compiled.header();
+    let options = PackageOptions { name: name.to_owned(), embed: false, tolerance: 1e-5 };
+    let runtime = RuntimeSource { manifest: source::MANIFEST, files: source::FILES };
+    let files = package(Network { graph, plan, header: &header }, &options, runtime).expect("a crate");
+    for file in files {
+        let path = out.join(file.path);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(&path, file.text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    canonical::write(&out.join(WEIGHTS_FILE), graph, &weights, &mut |_| {}).expect("the weights file");
+    let expected = evaluate(graph, &weights, 1, image, &mut |_, _: &[f64]| {});
+    let expected: Vec<f32> = expected.iter().map(|&value| value as f32).collect();
+    npy::write_f32(&out.join(INPUT_FILE), &[image.len()], image).expect("a file");
+    npy::write_f32(&out.join(EXPECTED_FILE), &[expected.len()], &expected).expect("a file");
 }
 
 /// A package outside the workspace, and where cargo builds it.

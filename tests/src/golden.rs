@@ -69,7 +69,7 @@ const DECLARED: [(&str, &str); 2] = [
 /// The networks whose generated code is kept, and compiled, as golden files, named after their directory.
 pub fn generated() -> Vec<Case> {
     let declared = DECLARED.iter().map(|(name, text)| Case::of_text(*name, *text));
-    declared.chain([graphs::every_operator()]).collect()
+    declared.chain([graphs::every_operator(), graphs::two_outputs()]).collect()
 }
 
 /// The files `model.rs` and `names.rs` of the crate of a network.

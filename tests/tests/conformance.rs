@@ -67,6 +67,21 @@ fn pools_and_softmax_of_graphs() {
 }
 
 #[test]
+fn branches_and_outputs() {
+    all("branches and outputs", &graphs::branches(), Scope::SMALL).assert_conforms(22, 5_000);
+}
+
+#[test]
+fn groups_dilations_and_paddings() {
+    all("groups, dilations and paddings", &graphs::convolutions(), Scope::SMALL).assert_conforms(80, 15_000);
+}
+
+#[test]
+fn functions_and_normalisation() {
+    all("functions and normalisation", &graphs::functions(), Scope::SMALL).assert_conforms(20, 4_000);
+}
+
+#[test]
 fn numbers_of_channels() {
     all("numbers of channels", &cases::channels(), Scope::SMALL).assert_conforms(24, 5_000);
 }
@@ -91,6 +106,9 @@ fn names_of_cases_are_unique() {
         cases::sizes(),
         cases::random(),
         graphs::pools(),
+        graphs::branches(),
+        graphs::convolutions(),
+        graphs::functions(),
     ];
     let mut names: Vec<String> = lists.into_iter().flatten().map(|case| case.name).collect();
     let count = names.len();

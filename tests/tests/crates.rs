@@ -18,7 +18,8 @@ use vgg_compiler::{CompileOptions, Compiled, compile};
 use vgg_runtime::{Isa, Threads, npy, vgg};
 use vgg_tests::cases::Case;
 use vgg_tests::compare::{Tolerance, assert_close, check_same_top_k};
-use vgg_tests::generated::{Package, copy, tree, write_crate};
+use vgg_tests::generated::{Package, copy, tree, write_crate, write_graph_crate};
+use vgg_tests::graphs::{every_operator, two_outputs};
 use vgg_tests::python::check_onnx;
 
 vgg! {
@@ -88,11 +89,19 @@ fn assert_stands_alone(path: &Path, directory: &Path, name: &str) -> Package {
 
 /// What the crate's example makes of `images`.
 fn example(package: &Package, images: &[f32], shape: &[usize]) -> Vec<f32> {
-    let (input, output) = (package.target.join("x.npy"), package.target.join("y.npy"));
+    examples(package, images, shape, 1).remove(0).1
+}
+
+/// The same for a network of `count` outputs, each with its extents.
+fn examples(package: &Package, images: &[f32], shape: &[usize], count: usize) -> Vec<(Vec<usize>, Vec<f32>)> {
+    let input = package.target.join("x.npy");
+    let outputs: Vec<PathBuf> = (0..count).map(|index| package.target.join(format!("y{index}.npy"))).collect();
     npy::write_f32(&input, shape, images).expect("a file");
     let arguments = ["run", "--release", "--offline", "--example", "infer", "--"].map(OsStr::new);
-    package.cargo(&[&arguments[..], &[input.as_os_str(), output.as_os_str()]].concat());
-    npy::read_f32(&output).expect("the output").1
+    let files: Vec<&OsStr> =
+        [input.as_os_str()].into_iter().chain(outputs.iter().map(|path| path.as_os_str())).collect();
+    package.cargo(&[&arguments[..], &files].concat());
+    outputs.iter().map(|output| npy::read_f32(output).expect("the output")).collect()
 }
 
 /// What the session makes of `images`, one after the other.
@@ -262,6 +271,34 @@ fn names_are_in_the_name_table_alone() {
     let image = Case::of_text("a", ASSORTED).images(&Case::of_text("a", ASSORTED).compile(1), 1);
     let outputs = ["one", "two"].map(|name| judge(&place.join(name), &image, &[1, 3, 23, 19]));
     assert_close("renamed", &[10], &outputs[1], &outputs[0], Tolerance::BIT_IDENTICAL);
+}
+
+/// Graphs with branches: one with every operator, one with two outputs.
+#[test]
+fn graphs_that_no_declaration_says() {
+    for (case, name) in [(every_operator(), "operators"), (two_outputs(), "outputs")] {
+        let directory = directory();
+        let place = directory.path();
+        let compiled = case.compile(1);
+        let images = case.images(&compiled, 2);
+        let len = images.len() / 2;
+        write_graph_crate(&compiled, &SEED, &place.join(name), name, &images[..len]);
+        let package = assert_stands_alone(&place.join(name), place, name);
+        let shape: Vec<usize> = [2].into_iter().chain(compiled.graph.input_shape().dims()).collect();
+        let expected = session(&compiled, &SEED, &images);
+        let found = examples(&package, &images, &shape, compiled.plan.outputs.len());
+        for (index, (dims, found)) in found.iter().enumerate() {
+            let range = compiled.plan.output_range(index);
+            let own: Vec<f32> = expected
+                .chunks_exact(compiled.plan.output_len())
+                .flat_map(|all| &all[range.clone()])
+                .copied()
+                .collect();
+            let shape: Vec<usize> = [2].into_iter().chain(compiled.plan.outputs[index].dims()).collect();
+            assert_eq!(*dims, shape, "{name}");
+            assert_close(name, &shape, found, &own, Tolerance::BIT_IDENTICAL);
+        }
+    }
 }
 
 /// The trained network gives the logits that PyTorch recorded.

@@ -11,11 +11,16 @@ use vgg_tests::golden::generated;
 mod normalised;
 #[path = "../golden/operators/mod.rs"]
 mod operators;
+#[path = "../golden/outputs/mod.rs"]
+mod outputs;
 #[path = "../golden/tiny/mod.rs"]
 mod tiny;
 
 macro_rules! as_the_session {
-    ($name:literal, $model:ty) => {{
+    ($name:literal, $model:ty) => {
+        as_the_session!($name, $model, <$model>::OUTPUT_SHAPE)
+    };
+    ($name:literal, $model:ty, $shape:expr) => {{
         let case = generated().into_iter().find(|case| case.name == $name).expect("a generated network");
         let compiled = case.compile(1);
         let weights = WeightsSource::Seeded(5).load(&compiled.graph).expect("weights");
@@ -24,7 +29,7 @@ macro_rules! as_the_session {
         assert_eq!(file.len(), <$model>::WEIGHTS_LEN);
         let model = <$model>::from_bytes(&file).expect("the weights fit");
         let images = case.images(&compiled, 2);
-        let shape = <$model>::OUTPUT_SHAPE;
+        let shape = $shape;
         for &isa in Isa::available() {
             for threads in 1..=3 {
                 let mut workspace = <$model>::workspace_for(Threads::new(threads), isa);
@@ -57,4 +62,13 @@ fn a_network_with_batch_norm_that_gives_images() {
 #[test]
 fn a_network_of_the_operators_that_no_declaration_has() {
     as_the_session!("operators", operators::names::Net);
+}
+
+#[test]
+fn a_network_of_several_outputs() {
+    use outputs::names::Net;
+    as_the_session!("outputs", Net, [Net::OUTPUT_LEN]);
+    assert_eq!(Net::OUTPUT_SHAPES, [&[1, 11, 4, 4][..], &[1, 6]]);
+    assert_eq!(Net::OUTPUT_RANGES, [0..176, 176..182]);
+    assert_eq!(Net::OUTPUT_NAMES, ["pool1", "prob"]);
 }

@@ -9,6 +9,7 @@ use vgg_compiler::Compiled;
 use vgg_compiler::weights::{Weights, WeightsSource, canonical};
 use vgg_runtime::{Isa, Threads, vgg};
 use vgg_tests::cases::Case;
+use vgg_tests::graphs::{every_operator, two_outputs};
 
 struct Counting;
 
@@ -112,6 +113,25 @@ fn a_session_allocates_nothing() {
             let what = format!("session, {}, {threads} threads", isa.name());
             assert_none(&what, || allocations(|| session.run(&images, &mut output)));
             assert!((output.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_session_of_a_graph_allocates_nothing() {
+    for case in [every_operator(), two_outputs()] {
+        let compiled = case.compile(1);
+        let weights = WeightsSource::Seeded(1).load(&compiled.graph).expect("weights");
+        let images = case.images(&compiled, 1);
+        let _guard = MEASURING.lock().unwrap();
+        for &isa in Isa::available() {
+            for threads in 1..=3 {
+                let plan = compiled.plan.clone();
+                let mut session = Session::new(&compiled.graph, plan, &weights, Threads::new(threads), isa).unwrap();
+                let mut output = vec![0.0; session.output_len()];
+                let what = format!("session of {}, {}, {threads} threads", case.name, isa.name());
+                assert_none(&what, || allocations(|| session.run(&images, &mut output)));
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ impl Chain {
             docs: spec.docs.clone(),
             preprocess: spec.preprocess.as_ref().map(|preprocess| preprocess.value.clone()),
             input: ValueId(0),
-            output: ValueId(0),
+            outputs: vec![ValueId(0)],
             values: vec![Value { name: "input".into(), shape: Some(shape) }],
             nodes: Vec::new(),
             params: Vec::new(),
@@ -69,11 +69,11 @@ impl Chain {
             ParamId(self.graph.params.len() - 1)
         });
         let params = params.collect();
-        self.shape = shape::infer(&op, self.shape)?;
+        self.shape = shape::infer(&op, &[self.shape])?;
         self.graph.values.push(Value { name: name.to_owned(), shape: None });
         let output = ValueId(self.graph.values.len() - 1);
-        self.graph.nodes.push(Node { name: name.to_owned(), op, inputs: vec![self.graph.output], params, output });
-        self.graph.output = output;
+        let inputs = std::mem::replace(&mut self.graph.outputs, vec![output]);
+        self.graph.nodes.push(Node { name: name.to_owned(), op, inputs, params, output });
         Ok(())
     }
 }

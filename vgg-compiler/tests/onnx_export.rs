@@ -10,7 +10,7 @@ use prost::Message as _;
 use theirs::Message as _;
 use theirs::attribute_proto::AttributeType;
 use theirs::tensor_shape_proto::dimension::Value as DimensionValue;
-use vgg_compiler::ir::{Op, ParamId, TypedGraph};
+use vgg_compiler::ir::{Conv, Op, ParamId, TypedGraph, ValueId, verify};
 use vgg_compiler::onnx::messages as ours;
 use vgg_compiler::onnx::{Batch, ExportError, ExportOptions, OPSETS, Outputs, Piece, graph_bytes, pieces, write_model};
 use vgg_compiler::weights::{Header, Weights, canonical, seeded};
@@ -269,6 +269,49 @@ fn batch_and_outputs_are_those_asked_for() {
     let fixed = ExportOptions { batch: Batch::Fixed(3), ..ExportOptions::default() };
     let text = describe(&read_by_theirs(&export(&graph, &fixed)));
     assert!(text.contains("input input: 1 [3,2,9,7]") && text.contains("output prob: 1 [3,5]"), "{text}");
+}
+
+#[test]
+fn branches_bounds_and_outputs_are_written() {
+    let none = f32::INFINITY;
+    let grouped = Conv { dilations: [2, 1], group: 2, pads: [2, 1, 2, 1], ..Conv::new(2, [3, 3]) };
+    let mut graph = Builder::new("Branched", [2, 4, 4])
+        .node("conv1", Op::Conv(grouped), "a", vec![vec![2, 1, 3, 3], vec![2]])
+        .plain("both", Op::Clip { min: 0.0, max: 6.0 })
+        .plain("low", Op::Clip { min: -1.0, max: none })
+        .plain("high", Op::Clip { min: -none, max: 1.0 })
+        .plain("neither", Op::Clip { min: -none, max: none })
+        .plain("leaky", Op::LeakyRelu { alpha: 0.25 })
+        .reading(&["conv1"])
+        .plain("gate", Op::Sigmoid)
+        .plain("sum", Op::Add)
+        .reading(&["gate", "neither"])
+        .plain("product", Op::Mul)
+        .reading(&["sum", "sum"])
+        .plain("joined", Op::Concat)
+        .reading(&["leaky", "product", "input"])
+        .graph();
+    graph.outputs = [10, 2, 9].map(ValueId).to_vec();
+    let text = describe(&read_by_theirs(&export(&verify(graph).unwrap(), &ExportOptions::default())));
+    let nodes = [
+        "conv1 = conv1 Conv(input,conv1_weight,conv1_bias) dilations=[2, 1] group=2 kernel_shape=[3, 3] pads=[2, 1, 2, 1] strides=[1, 1]",
+        "both = both Clip(conv1,both_min,both_max)",
+        "low = low Clip(both,low_min)",
+        "high = high Clip(low,,high_max)",
+        "neither = neither Clip(high)",
+        "leaky = leaky LeakyRelu(conv1) alpha=0.25",
+        "gate = gate Sigmoid(leaky)",
+        "sum = sum Add(gate,neither)",
+        "product = product Mul(sum,sum)",
+        "joined = joined Concat(leaky,product,input) axis=1",
+        "both_min: 1 [] 4 bytes at DEFAULT",
+        "high_max: 1 [] 4 bytes at DEFAULT",
+    ];
+    for line in nodes {
+        assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+    }
+    let outputs: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("output ")).collect();
+    assert_eq!(outputs, ["joined: 1 [1,6,4,4]", "both: 1 [1,2,4,4]", "product: 1 [1,2,4,4]"]);
 }
 
 #[test]

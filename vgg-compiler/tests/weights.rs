@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ::safetensors::SafeTensors;
 use ::safetensors::tensor::{Dtype, TensorView};
 use common::{Builder, every_operator, normalised, numbers, set, tensor};
-use vgg_compiler::ir::{FoldedRole, ParamId, ParamSource, TypedGraph};
+use vgg_compiler::ir::{FoldedRole, Op, ParamId, ParamSource, TypedGraph};
 use vgg_compiler::weights::{Header, Tensors, Weights, WeightsError, WeightsSource, canonical, parse, read, seeded};
 
 /// Fowler, Noll and Vo's hash, variant 1a.
@@ -45,7 +45,7 @@ fn moments(values: &[f32]) -> (f64, f64) {
 fn generated_weights_have_the_variance_of_he() {
     let graph = Builder::new("Large", [64, 3, 3])
         .conv("conv1_1", "features.0", [512, 64, 3, 3], [0; 4])
-        .plain("flatten", vgg_compiler::ir::Op::Flatten)
+        .plain("flatten", Op::Flatten)
         .gemm("fc2", "classifier.0", 4096, 512)
         .build();
     let tensors = seeded(&graph, 1);
@@ -313,4 +313,25 @@ fn sources_give_weights() {
     assert_eq!(file.load(&graph).unwrap(), weights);
     let other = file.load(&every_operator(false)).unwrap_err();
     assert!(other.iter().all(|error| error.to_string().starts_with(&path.display().to_string())));
+}
+
+#[test]
+fn a_batch_norm_that_stays_computes_finite_numbers() {
+    let norm = Op::BatchNormalization { epsilon: 0.0 };
+    let graph = Builder::new("Norm", [2, 3, 3]).node("bn1", norm, "norm", vec![vec![2]; 4]).build();
+    let tensors = |scale: f32, mean: f32, variance: f32| -> Tensors {
+        let columns = [("weight", scale), ("bias", 0.5), ("running_mean", mean), ("running_var", variance)];
+        columns.map(|(suffix, value)| (format!("norm.{suffix}"), tensor(&[2], &[1.0, value]))).into()
+    };
+    assert!(Weights::resolve(&graph, tensors(2.0, 1.0, 4.0), "w").is_ok());
+    for (tensors, what) in [(tensors(1e30, 0.0, 1e-30), "factor of inf"), (tensors(1e30, 1e30, 1.0), "summand of -inf")]
+    {
+        let errors = Weights::resolve(&graph, tensors, "w").unwrap_err();
+        assert_eq!(
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [format!(
+                "w: the batch normalisation of `norm.weight` has a {what} at index [1] for what arrives, expected finite numbers"
+            )]
+        );
+    }
 }

@@ -122,7 +122,7 @@ enum Op<'a> {
     Lrn(LrnDims),
     MaxPool(MaxPoolDims),
     AveragePool(AveragePoolDims),
-    Relu(ReluDims),
+    Activation(ActivationDims),
     Pack(PackDims),
     Flatten(FlattenDims),
     Softmax(SoftmaxDims),
@@ -139,7 +139,7 @@ impl Program for Call<'_> {
             Op::Lrn(layer) => ops::lrn(simd, threads(), layer, input, output, scratch),
             Op::MaxPool(layer) => ops::max_pool(simd, threads(), layer, input, output),
             Op::AveragePool(layer) => ops::average_pool(simd, threads(), layer, input, output),
-            Op::Relu(layer) => ops::relu(simd, threads(), layer, input, output),
+            Op::Activation(layer) => ops::activation(simd, threads(), layer, input, output),
             Op::Pack(layer) => ops::pack(simd, threads(), layer, input, output),
             Op::Flatten(layer) => ops::flatten(simd, threads(), layer, input, output),
             Op::Softmax(layer) => ops::softmax(simd, threads(), layer, input, output),
@@ -268,8 +268,8 @@ fn f32_flatten(bencher: Bencher<'_, '_>, case: &Case<Blocked>) {
 #[divan::bench(args = on_all_tiers(&IMAGES[1..]))]
 fn f32_relu(bencher: Bencher<'_, '_>, case: &Case<Blocked>) {
     let (image, len) = (case.layer, case.layer.len());
-    let dims = ReluDims { input: image, output: image, batch: 1 };
-    time(bencher.counter(ItemsCount::new(len)), case.isa, Op::Relu(dims), [len, len], 0);
+    let dims = ActivationDims { input: image, output: image, function: Activation::Relu, batch: 1 };
+    time(bencher.counter(ItemsCount::new(len)), case.isa, Op::Activation(dims), [len, len], 0);
 }
 
 const HEADS: [(&str, SoftmaxDims); 1] = [("prob", SoftmaxDims { features: 1000, batch: 1 })];

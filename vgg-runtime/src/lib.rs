@@ -109,7 +109,7 @@
 //!
 //! # Special values
 //!
-//! - ReLU is `if 0.0 > x { 0.0 } else { x }`: NaN and -0.0 pass through.
+//! - ReLU is `if 0.0 > x { 0.0 } else { x }`: NaN and -0.0 pass through. NaN passes through every other [`Activation`] as well.
 //! - The maximum of a window that holds NaN is NaN, wherever it stands. Padding is never part of a maximum.
 //! - Weights must be finite ([`Error::NotFinite`]), so that the zeroes of a halo add nothing.
 //! - Denormals are computed with, and the floating-point environment is left as it is.
@@ -166,8 +166,9 @@ pub use memory::SharedBytes;
 #[cfg(feature = "std")]
 pub use memory::{FileBytes, FilePart};
 pub use shape::{
-    Algorithm, AveragePoolDims, BLOCK, Blocked, ConvDims, FlatReluDims, FlattenDims, GemmDims, Layer, LrnDims,
-    MaxPoolDims, PANEL, PackDims, PoolWindow, ReluDims, SoftmaxDims,
+    Activation, ActivationDims, AffineDims, Algorithm, AveragePoolDims, BLOCK, Blocked, Combination, CombineDims,
+    ConcatDims, ConvDims, FlattenDims, GemmDims, GroupedAlgorithm, GroupedConvDims, Layer, LrnDims, MaxPoolDims, PANEL,
+    PackDims, PoolWindow, SoftmaxDims,
 };
 pub use simd::Simd;
 pub use threads::Threads;
@@ -175,7 +176,7 @@ pub use threads::Threads;
 pub use threads::{THREADS_VARIABLE, physical_cores};
 #[cfg(feature = "std")]
 pub use weights::read_file;
-pub use weights::{PackedConv, PackedGemm, TensorPlace, WeightsFile};
+pub use weights::{PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, TensorPlace, WeightsFile};
 pub use workspace::{Arena, Scratch, Workspace};
 
 #[cfg(feature = "macros")]

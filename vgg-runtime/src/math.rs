@@ -3,7 +3,6 @@
 const LN_2: f64 = core::f64::consts::LN_2;
 
 /// The square root, to within one unit in the last place.
-#[cfg(any(test, not(feature = "std")))]
 pub(crate) fn sqrt(x: f64) -> f64 {
     if x < 0.0 {
         return f64::NAN;

@@ -7,9 +7,13 @@
 //! Every `check` here panics with the reason when a description is impossible. In a constant that panic is a compile error.
 
 mod conv;
+mod elementwise;
+mod grouped;
 mod pool;
 
 pub use conv::{Algorithm, ConvDims};
+pub use elementwise::{Activation, ActivationDims, AffineDims, Combination, CombineDims, ConcatDims};
+pub use grouped::{GroupedAlgorithm, GroupedConvDims};
 pub use pool::{AveragePoolDims, MaxPoolDims, PoolWindow};
 
 /// Channels in one vector: the block of every activation except a planar network input.
@@ -182,30 +186,6 @@ impl LrnDims {
     }
 }
 
-/// ReLU on blocked data, where it could not be fused into a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReluDims {
-    /// What is read; block 8.
-    pub input: Blocked,
-    /// What is written: the same image, with a halo of its own.
-    pub output: Blocked,
-    /// Images.
-    pub batch: usize,
-}
-
-impl ReluDims {
-    /// The dimensions themselves, if they fit together.
-    ///
-    /// # Panics
-    /// When they do not.
-    pub const fn check(self) -> Self {
-        self.input.check_vector();
-        self.output.check_vector();
-        assert!(self.input.same_image(self.output), "relu: input and output are different images");
-        self
-    }
-}
-
 /// Plain `NCHW` to blocked: the entrance of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackDims {
@@ -296,22 +276,6 @@ impl SoftmaxDims {
     /// When they do not.
     pub const fn check(self) -> Self {
         assert!(self.features > 0, "softmax: there are no features");
-        self
-    }
-}
-
-/// ReLU on flat data, where it could not be fused into a fully connected layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlatReluDims {
-    /// Values of one image.
-    pub features: usize,
-    /// Images.
-    pub batch: usize,
-}
-
-impl FlatReluDims {
-    /// The dimensions themselves: any are possible.
-    pub const fn check(self) -> Self {
         self
     }
 }

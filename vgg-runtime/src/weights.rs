@@ -1,5 +1,8 @@
 //! Weights: from the bytes of a file to the order in which the kernels read them.
 
+mod affine;
+mod grouped;
+
 use alloc::string::String;
 #[cfg(feature = "std")]
 use alloc::sync::Arc;
@@ -13,8 +16,12 @@ use crate::kernels::conv::winograd;
 #[cfg(feature = "std")]
 use crate::memory::{FileBytes, FilePart};
 use crate::memory::{SharedBytes, as_values, populate};
-use crate::shape::{Algorithm, ConvDims, GemmDims, PANEL};
+use crate::shape::{AffineDims, Algorithm, ConvDims, GemmDims, GroupedConvDims, PANEL};
 use crate::threads::{in_chunks, share_out};
+
+pub use affine::PackedAffine;
+pub(crate) use grouped::GroupedWeights;
+pub use grouped::PackedGroupedConv;
 
 /// Weights and biases of a convolution in the order in which its algorithm reads them, 64-byte aligned: panels of 16 output channels,
 /// `[out / 16][in / block][row][column][block][16]`, or transformed, `[out / 64][frequency][panel of the 4][in][16]`. The channels that
@@ -354,10 +361,35 @@ impl<'a> WeightsFile<'a> {
         PackedGemm::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
     }
 
-    fn tensors(&self, places: &[TensorPlace; 2]) -> Result<[&[u8]; 2], Error> {
-        let [weight, bias] = places;
-        let tensor = |(name, place): &TensorPlace| self.tensor(name, place.start, place.len());
-        Ok([tensor(weight)?, tensor(bias)?])
+    /// The packed weights of the grouped or dilated convolution `layer`.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`] and [`PackedGroupedConv::pack`].
+    pub fn grouped_conv(
+        &self,
+        layer: &str,
+        dims: GroupedConvDims,
+        tensors: [TensorPlace; 2],
+    ) -> Result<PackedGroupedConv, Error> {
+        let [weight, bias] = self.tensors(&tensors)?;
+        PackedGroupedConv::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
+    }
+
+    /// The scales and shifts of the normalisation `layer`.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`] and [`PackedAffine::pack`].
+    pub fn affine(&self, layer: &str, dims: AffineDims, tensors: [TensorPlace; 4]) -> Result<PackedAffine, Error> {
+        let [scale, shift, mean, variance] = self.tensors(&tensors)?;
+        PackedAffine::pack(dims, scale, shift, mean, variance).map_err(|error| error.in_layer(layer))
+    }
+
+    fn tensors<const N: usize>(&self, places: &[TensorPlace; N]) -> Result<[&[u8]; N], Error> {
+        let mut tensors: [&[u8]; N] = [&[]; N];
+        for (tensor, (name, place)) in tensors.iter_mut().zip(places) {
+            *tensor = self.tensor(name, place.start, place.len())?;
+        }
+        Ok(tensors)
     }
 
     /// The tensor at `place` of a file; its memory is given back when it is dropped.

@@ -62,6 +62,28 @@ impl Arena {
         &mut self.values.as_mut_slice()[range]
     }
 
+    /// Some activations to read, which may be the same, and another to write.
+    ///
+    /// # Panics
+    /// When one of the first overlaps the last, or one is not inside the arena.
+    pub fn reads<const N: usize>(
+        &mut self,
+        reads: [Range<usize>; N],
+        write: Range<usize>,
+    ) -> ([&[f32]; N], &mut [f32]) {
+        let (left, rest) = self.values.as_mut_slice().split_at_mut(write.start);
+        let (target, right) = rest.split_at_mut(write.end - write.start);
+        let (left, right) = (&*left, &*right);
+        let sources = reads.map(|read| {
+            assert!(
+                read.end <= write.start || write.end <= read.start,
+                "the activations {read:?} and {write:?} overlap in the arena"
+            );
+            if read.end <= write.start { &left[read] } else { &right[read.start - write.end..read.end - write.end] }
+        });
+        (sources, target)
+    }
+
     /// One activation to read and another to write.
     ///
     /// # Panics

@@ -29,6 +29,7 @@ static ALLOCATOR: Counting = Counting;
 const IMAGE: Blocked = Blocked { channels: 3, height: 12, width: 12, block: 1, halo: [1; 4] };
 const CONVOLVED: Blocked = Blocked { channels: 24, height: 6, width: 6, block: 8, halo: [0; 4] };
 const POOLED: Blocked = Blocked { channels: 24, height: 3, width: 3, block: 8, halo: [0; 4] };
+const VECTOR: Blocked = Blocked { channels: 1, height: 1, width: 10, block: 1, halo: [0; 4] };
 const WINDOW: PoolWindow = PoolWindow { kernel: [2, 2], strides: [2, 2], pads: [0; 4], ceil_mode: false };
 
 layer! {
@@ -49,7 +50,8 @@ layer! {
     /// Normalisation.
     Norm: LrnDims = LrnDims { input: CONVOLVED, output: CONVOLVED, size: 5, alpha: 5e-4, beta: 0.6, bias: 2.0, batch: 1 };
     /// ReLU on its own.
-    Relu: ReluDims = ReluDims { input: CONVOLVED, output: CONVOLVED, batch: 1 };
+    Relu: ActivationDims =
+        ActivationDims { input: CONVOLVED, output: CONVOLVED, function: Activation::Relu, batch: 1 };
     /// Max-pooling on its own.
     MaxPool: MaxPoolDims = MaxPoolDims { input: CONVOLVED, output: POOLED, window: WINDOW, batch: 1 };
     /// Average pooling.
@@ -59,8 +61,9 @@ layer! {
     Flatten: FlattenDims = FlattenDims { input: POOLED, batch: 1 };
     /// A fully connected layer.
     Fc: GemmDims = GemmDims { in_features: 216, out_features: 10, relu: false, batch: 1 };
-    /// ReLU on flat data.
-    FlatRelu: FlatReluDims = FlatReluDims { features: 10, batch: 1 };
+    /// A function of each feature.
+    FlatSigmoid: ActivationDims =
+        ActivationDims { input: VECTOR, output: VECTOR, function: Activation::Sigmoid, batch: 1 };
     /// The head.
     Softmax: SoftmaxDims = SoftmaxDims { features: 10, batch: 1 };
 }
@@ -84,7 +87,7 @@ impl Program for Forward<'_> {
         let (x, y) = arena.pair(600..1464, 1500..2364);
         ops::lrn(simd, threads, Norm, x, y, scratch);
         let (x, y) = arena.pair(1500..2364, 600..1464);
-        ops::relu(simd, threads, Relu, x, y);
+        ops::activation(simd, threads, Relu, x, y);
         let (x, y) = arena.pair(600..1464, 0..216);
         ops::max_pool(simd, threads, MaxPool, x, y);
         ops::average_pool(simd, threads, AveragePool, x, y);
@@ -93,7 +96,7 @@ impl Program for Forward<'_> {
         let (x, y) = arena.pair(300..516, 0..10);
         ops::gemm(simd, threads, Fc, x, self.fc, y);
         let (x, y) = arena.pair(0..10, 10..20);
-        ops::flat_relu(simd, threads, FlatRelu, x, y);
+        ops::activation(simd, threads, FlatSigmoid, x, y);
         ops::softmax(simd, threads, Softmax, arena.get(10..20), self.output);
     }
 }

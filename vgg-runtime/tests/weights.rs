@@ -210,6 +210,10 @@ fn the_arena_gives_pairs_that_do_not_overlap() {
     assert_eq!((read[0], write[0], read.len(), write.len()), (10.0, 20.0, 10, 10));
     let (read, write) = arena.pair(50..60, 0..50);
     assert_eq!((read[0], write[0], read.len(), write.len()), (50.0, 0.0, 10, 50));
+    let ([first, second, third], write) = arena.reads([10..20, 40..45, 10..20], 20..30);
+    assert_eq!((first[0], second[0], third[9], write[0], write.len()), (10.0, 40.0, 19.0, 20.0, 10));
+    let ([nothing, all], write) = arena.reads([0..0, 0..20], 20..100);
+    assert_eq!((nothing.len(), all.len(), write.len()), (0, 20, 80));
     assert_eq!(arena.get(99..100), [99.0]);
     for (read, write) in [(0..10, 9..20), (9..20, 0..10), (0..10, 0..10), (0..5, 90..101)] {
         let mut workspace = Workspace::new(100, 0, Threads::single(), Isa::Portable);
@@ -217,5 +221,9 @@ fn the_arena_gives_pairs_that_do_not_overlap() {
             workspace.parts().1.pair(read.clone(), write.clone());
         }));
         assert!(pair.is_err(), "{read:?} and {write:?}");
+        let reads = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            workspace.parts().1.reads([30..40, read.clone()], write.clone());
+        }));
+        assert!(reads.is_err(), "{read:?} and {write:?}");
     }
 }

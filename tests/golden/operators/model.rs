@@ -6,10 +6,11 @@ use std::path::Path;
 
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
-    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FileBytes, FlatReluDims,
-    FlattenDims, GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv,
-    PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads,
-    WeightsFile, Workspace, ops,
+    Activation, ActivationDims, AffineDims, Algorithm, Arena, AveragePoolDims, Blocked,
+    Combination, CombineDims, ConcatDims, ConvDims, Error, FlattenDims, GemmDims,
+    GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims,
+    PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow, Program,
+    Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
 };
 
 use super::names::LAYERS;
@@ -18,8 +19,12 @@ use super::names::LAYERS;
 #[derive(Debug)]
 pub struct Model {
     conv1: PackedConv,
-    conv3: PackedConv,
-    gemm7: PackedGemm,
+    conv3: PackedGroupedConv,
+    conv7: PackedGroupedConv,
+    affine9: PackedAffine,
+    conv14: PackedConv,
+    conv15: PackedGroupedConv,
+    gemm19: PackedGemm,
 }
 
 impl Model {
@@ -59,20 +64,48 @@ impl Model {
                 .conv(
                     LAYERS[0],
                     layers::Conv1.dims(),
-                    [("conv1.weight", 32..896), ("conv1.bias", 0..32)],
-                )?,
-            conv3: file
-                .conv(
-                    LAYERS[1],
+                    file.tensor("conv1.weight", 32, 864)?,
+                    file.tensor("conv1.bias", 0, 32)?,
+                )
+                .map_err(|error| error.in_layer(LAYERS[0]))?,
+            conv3: PackedGroupedConv::pack(
                     layers::Conv3.dims(),
-                    [("conv2.weight", 944..4400), ("conv2.bias", 896..944)],
-                )?,
-            gemm7: file
-                .gemm(
-                    LAYERS[2],
-                    layers::Gemm7.dims(),
-                    [("fc1.weight", 4440..4920), ("fc1.bias", 4400..4440)],
-                )?,
+                    file.tensor("conv2.weight", 928, 288)?,
+                    file.tensor("conv2.bias", 896, 32)?,
+                )
+                .map_err(|error| error.in_layer(LAYERS[1]))?,
+            conv7: PackedGroupedConv::pack(
+                    layers::Conv7.dims(),
+                    file.tensor("conv3.weight", 1236, 960)?,
+                    file.tensor("conv3.bias", 1216, 20)?,
+                )
+                .map_err(|error| error.in_layer(LAYERS[2]))?,
+            affine9: PackedAffine::pack(
+                    layers::Affine9.dims(),
+                    file.tensor("norm4.weight", 15196, 32)?,
+                    file.tensor("norm4.bias", 15100, 32)?,
+                    file.tensor("norm4.running_mean", 15132, 32)?,
+                    file.tensor("norm4.running_var", 15164, 32)?,
+                )
+                .map_err(|error| error.in_layer(LAYERS[3]))?,
+            conv14: PackedConv::pack(
+                    layers::Conv14.dims(),
+                    file.tensor("conv5.weight", 2260, 7488)?,
+                    file.tensor("conv5.bias", 2196, 64)?,
+                )
+                .map_err(|error| error.in_layer(LAYERS[4]))?,
+            conv15: PackedGroupedConv::pack(
+                    layers::Conv15.dims(),
+                    file.tensor("conv6.weight", 9812, 4608)?,
+                    file.tensor("conv6.bias", 9748, 64)?,
+                )
+                .map_err(|error| error.in_layer(LAYERS[5]))?,
+            gemm19: PackedGemm::pack(
+                    layers::Gemm19.dims(),
+                    file.tensor("fc1.weight", 14460, 640)?,
+                    file.tensor("fc1.bias", 14420, 40)?,
+                )
+                .map_err(|error| error.in_layer(LAYERS[6]))?,
         })
     }
 
@@ -108,25 +141,28 @@ impl Model {
     pub const OUTPUT_LEN: usize = 10;
 
     /// Bytes of the weights file.
-    pub const WEIGHTS_LEN: usize = 5432;
+    pub const WEIGHTS_LEN: usize = 16444;
 }
 
 /// Values of the arena that holds every activation of one inference.
-const ARENA_LEN: usize = 1888;
+const ARENA_LEN: usize = 2304;
 
 /// Values that each thread needs inside a kernel: the most that any layer asks for.
 const SCRATCH_LEN: usize = largest(
     &[
         ops::conv_scratch_len(layers::Conv1::DIMS),
-        ops::conv_scratch_len(layers::Conv3::DIMS),
+        ops::grouped_conv_scratch_len(layers::Conv3::DIMS),
+        ops::grouped_conv_scratch_len(layers::Conv7::DIMS),
+        ops::conv_scratch_len(layers::Conv14::DIMS),
+        ops::grouped_conv_scratch_len(layers::Conv15::DIMS),
     ],
 );
 
 /// The first bytes of the weights file: a safetensors header, which must match to the letter.
-const WEIGHTS_HEADER: &[u8] = b"\xF8\x01\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"},\"conv1.bias\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]},\"conv1.weight\":{\"dtype\":\"F32\",\"shape\":[8,3,3,3],\"data_offsets\":[32,896]},\"conv2.bias\":{\"dtype\":\"F32\",\"shape\":[12],\"data_offsets\":[896,944]},\"conv2.weight\":{\"dtype\":\"F32\",\"shape\":[12,8,3,3],\"data_offsets\":[944,4400]},\"fc1.bias\":{\"dtype\":\"F32\",\"shape\":[10],\"data_offsets\":[4400,4440]},\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[10,12],\"data_offsets\":[4440,4920]}}                                                      ";
+const WEIGHTS_HEADER: &[u8] = b"\xB8\x04\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"},\"conv1.bias\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]},\"conv1.weight\":{\"dtype\":\"F32\",\"shape\":[8,3,3,3],\"data_offsets\":[32,896]},\"conv2.bias\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[896,928]},\"conv2.weight\":{\"dtype\":\"F32\",\"shape\":[8,1,3,3],\"data_offsets\":[928,1216]},\"conv3.bias\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[1216,1236]},\"conv3.weight\":{\"dtype\":\"F32\",\"shape\":[5,8,3,2],\"data_offsets\":[1236,2196]},\"conv5.bias\":{\"dtype\":\"F32\",\"shape\":[16],\"data_offsets\":[2196,2260]},\"conv5.weight\":{\"dtype\":\"F32\",\"shape\":[16,13,3,3],\"data_offsets\":[2260,9748]},\"conv6.bias\":{\"dtype\":\"F32\",\"shape\":[16],\"data_offsets\":[9748,9812]},\"conv6.weight\":{\"dtype\":\"F32\",\"shape\":[16,8,3,3],\"data_offsets\":[9812,14420]},\"fc1.bias\":{\"dtype\":\"F32\",\"shape\":[10],\"data_offsets\":[14420,14460]},\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[10,16],\"data_offsets\":[14460,15100]},\"norm4.bias\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[15100,15132]},\"norm4.running_mean\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[15132,15164]},\"norm4.running_var\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[15164,15196]},\"norm4.weight\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[15196,15228]}}                     ";
 
 /// Bytes of the weights file behind its header.
-const WEIGHTS_DATA_LEN: usize = 4920;
+const WEIGHTS_DATA_LEN: usize = 15228;
 
 const fn largest(values: &[usize]) -> usize {
     let (mut largest, mut index) = (0, 0);
@@ -197,30 +233,110 @@ impl Program for Inference<'_> {
             ops::average_pool(simd, threads, layers::AveragePool2, read, write);
         }
         {
-            let (read, write) = arena.pair(1248..1824, 0..672);
-            ops::conv(simd, threads, layers::Conv3, read, &model.conv3, write, scratch);
+            let (read, write) = arena.pair(1248..1824, 0..336);
+            ops::grouped_conv(
+                simd,
+                threads,
+                layers::Conv3,
+                read,
+                &model.conv3,
+                write,
+                scratch,
+            );
+        }
+        {
+            let (read, write) = arena.pair(0..336, 336..672);
+            ops::activation(simd, threads, layers::Activation4, read, write);
+        }
+        {
+            let ([read0, read1], write) = arena.reads([336..672, 1248..1824], 672..1008);
+            ops::combine(simd, threads, layers::Combine5, [read0, read1], write);
+        }
+        {
+            let (read, write) = arena.pair(672..1008, 0..640);
+            ops::activation(simd, threads, layers::Activation6, read, write);
+        }
+        {
+            let (read, write) = arena.pair(0..640, 1008..1344);
+            ops::grouped_conv(
+                simd,
+                threads,
+                layers::Conv7,
+                read,
+                &model.conv7,
+                write,
+                scratch,
+            );
+        }
+        {
+            let (read, write) = arena.pair(1008..1344, 1344..1680);
+            ops::activation(simd, threads, layers::Activation8, read, write);
+        }
+        {
+            let (read, write) = arena.pair(672..1008, 0..336);
+            ops::affine(simd, threads, layers::Affine9, read, &model.affine9, write);
+        }
+        {
+            let (read, write) = arena.pair(0..336, 336..672);
+            ops::activation(simd, threads, layers::Activation10, read, write);
+        }
+        {
+            let ([read0, read1], write) = arena.reads([336..672, 0..336], 1680..2016);
+            ops::combine(simd, threads, layers::Combine11, [read0, read1], write);
+        }
+        {
+            let (read, write) = arena.pair(1344..1680, 0..1152);
+            ops::concat(simd, threads, layers::Concat12, read, write);
+        }
+        {
+            let (read, write) = arena.pair(1680..2016, 0..1152);
+            ops::concat(simd, threads, layers::Concat13, read, write);
+        }
+        {
+            let (read, write) = arena.pair(0..1152, 1152..2304);
+            ops::conv(
+                simd,
+                threads,
+                layers::Conv14,
+                read,
+                &model.conv14,
+                write,
+                scratch,
+            );
+        }
+        {
+            let (read, write) = arena.pair(1152..2304, 0..672);
+            ops::grouped_conv(
+                simd,
+                threads,
+                layers::Conv15,
+                read,
+                &model.conv15,
+                write,
+                scratch,
+            );
         }
         {
             let (read, write) = arena.pair(0..672, 672..688);
-            ops::average_pool(simd, threads, layers::AveragePool4, read, write);
+            ops::average_pool(simd, threads, layers::AveragePool16, read, write);
         }
         {
             let (read, write) = arena.pair(672..688, 0..16);
-            ops::max_pool(simd, threads, layers::MaxPool5, read, write);
+            ops::max_pool(simd, threads, layers::MaxPool17, read, write);
         }
         {
-            let (read, write) = arena.pair(0..16, 16..28);
-            ops::flatten(simd, threads, layers::Flatten6, read, write);
+            let (read, write) = arena.pair(0..16, 16..32);
+            ops::flatten(simd, threads, layers::Flatten18, read, write);
         }
         {
-            let (read, write) = arena.pair(16..28, 0..10);
-            ops::gemm(simd, threads, layers::Gemm7, read, &model.gemm7, write);
+            let (read, write) = arena.pair(16..32, 0..10);
+            ops::gemm(simd, threads, layers::Gemm19, read, &model.gemm19, write);
         }
         {
             ops::log_softmax(
                 simd,
                 threads,
-                layers::LogSoftmax8,
+                layers::LogSoftmax20,
                 arena.get(0..10),
                 output,
             );
@@ -335,12 +451,12 @@ mod layers {
         }
     }
 
-    /// conv 3x3 direct, pad 1: 8x6x7 c8 halo 1 to 12x6x7 c8.
+    /// conv 3x3 depthwise, pad 1, 8 groups: 8x6x7 c8 halo 1 to 8x6x7 c8.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Conv3;
 
     impl Conv3 {
-        pub(super) const DIMS: ConvDims = ConvDims {
+        pub(super) const DIMS: GroupedConvDims = GroupedConvDims {
             input: Blocked {
                 channels: 8,
                 height: 6,
@@ -349,11 +465,414 @@ mod layers {
                 halo: [1, 1, 1, 1],
             },
             output: Blocked {
-                channels: 12,
+                channels: 8,
                 height: 6,
                 width: 7,
                 block: 8,
                 halo: [0, 0, 0, 0],
+            },
+            kernel: [3, 3],
+            strides: [1, 1],
+            pads: [1, 1, 1, 1],
+            dilations: [1, 1],
+            groups: 8,
+            relu: false,
+            pool: None,
+            algorithm: GroupedAlgorithm::Depthwise,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<GroupedConvDims> for Conv3 {
+        #[inline(always)]
+        fn dims(self) -> GroupedConvDims {
+            Self::DIMS
+        }
+    }
+
+    /// clip 0 to 6: 8x6x7 c8 to 8x6x7 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Activation4;
+
+    impl Activation4 {
+        pub(super) const DIMS: ActivationDims = ActivationDims {
+            input: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            output: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            function: Activation::Clip {
+                min: 0.0,
+                max: 6.0,
+            },
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<ActivationDims> for Activation4 {
+        #[inline(always)]
+        fn dims(self) -> ActivationDims {
+            Self::DIMS
+        }
+    }
+
+    /// add: 8x6x7 c8 and 8x6x7 c8 halo 1 to 8x6x7 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Combine5;
+
+    impl Combine5 {
+        pub(super) const DIMS: CombineDims = CombineDims {
+            inputs: [
+                Blocked {
+                    channels: 8,
+                    height: 6,
+                    width: 7,
+                    block: 8,
+                    halo: [0, 0, 0, 0],
+                },
+                Blocked {
+                    channels: 8,
+                    height: 6,
+                    width: 7,
+                    block: 8,
+                    halo: [1, 1, 1, 1],
+                },
+            ],
+            output: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            operation: Combination::Add,
+            relu: false,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<CombineDims> for Combine5 {
+        #[inline(always)]
+        fn dims(self) -> CombineDims {
+            Self::DIMS
+        }
+    }
+
+    /// relu: 8x6x7 c8 to 8x6x7 c8 halo 2 1 2 0.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Activation6;
+
+    impl Activation6 {
+        pub(super) const DIMS: ActivationDims = ActivationDims {
+            input: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            output: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [2, 1, 2, 0],
+            },
+            function: Activation::Relu,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<ActivationDims> for Activation6 {
+        #[inline(always)]
+        fn dims(self) -> ActivationDims {
+            Self::DIMS
+        }
+    }
+
+    /// conv 3x2 general, pad 2 1 2 0, dilation 2x1: 8x6x7 c8 halo 2 1 2 0 to 5x6x7 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Conv7;
+
+    impl Conv7 {
+        pub(super) const DIMS: GroupedConvDims = GroupedConvDims {
+            input: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [2, 1, 2, 0],
+            },
+            output: Blocked {
+                channels: 5,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            kernel: [3, 2],
+            strides: [1, 1],
+            pads: [2, 1, 2, 0],
+            dilations: [2, 1],
+            groups: 1,
+            relu: false,
+            pool: None,
+            algorithm: GroupedAlgorithm::General,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<GroupedConvDims> for Conv7 {
+        #[inline(always)]
+        fn dims(self) -> GroupedConvDims {
+            Self::DIMS
+        }
+    }
+
+    /// leaky relu -0.25: 5x6x7 c8 to 5x6x7 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Activation8;
+
+    impl Activation8 {
+        pub(super) const DIMS: ActivationDims = ActivationDims {
+            input: Blocked {
+                channels: 5,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            output: Blocked {
+                channels: 5,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            function: Activation::LeakyRelu {
+                alpha: -0.25,
+            },
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<ActivationDims> for Activation8 {
+        #[inline(always)]
+        fn dims(self) -> ActivationDims {
+            Self::DIMS
+        }
+    }
+
+    /// batch norm: 8x6x7 c8 to 8x6x7 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Affine9;
+
+    impl Affine9 {
+        pub(super) const DIMS: AffineDims = AffineDims {
+            input: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            output: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            epsilon: 0.0001,
+            relu: false,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<AffineDims> for Affine9 {
+        #[inline(always)]
+        fn dims(self) -> AffineDims {
+            Self::DIMS
+        }
+    }
+
+    /// sigmoid: 8x6x7 c8 to 8x6x7 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Activation10;
+
+    impl Activation10 {
+        pub(super) const DIMS: ActivationDims = ActivationDims {
+            input: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            output: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            function: Activation::Sigmoid,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<ActivationDims> for Activation10 {
+        #[inline(always)]
+        fn dims(self) -> ActivationDims {
+            Self::DIMS
+        }
+    }
+
+    /// mul: 8x6x7 c8 and 8x6x7 c8 to 8x6x7 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Combine11;
+
+    impl Combine11 {
+        pub(super) const DIMS: CombineDims = CombineDims {
+            inputs: [
+                Blocked {
+                    channels: 8,
+                    height: 6,
+                    width: 7,
+                    block: 8,
+                    halo: [0, 0, 0, 0],
+                },
+                Blocked {
+                    channels: 8,
+                    height: 6,
+                    width: 7,
+                    block: 8,
+                    halo: [0, 0, 0, 0],
+                },
+            ],
+            output: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            operation: Combination::Mul,
+            relu: false,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<CombineDims> for Combine11 {
+        #[inline(always)]
+        fn dims(self) -> CombineDims {
+            Self::DIMS
+        }
+    }
+
+    /// concat from channel 0 to 4: 5x6x7 c8 to 13x6x7 c8 halo 1.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Concat12;
+
+    impl Concat12 {
+        pub(super) const DIMS: ConcatDims = ConcatDims {
+            input: Blocked {
+                channels: 5,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            output: Blocked {
+                channels: 13,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [1, 1, 1, 1],
+            },
+            first: 0,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<ConcatDims> for Concat12 {
+        #[inline(always)]
+        fn dims(self) -> ConcatDims {
+            Self::DIMS
+        }
+    }
+
+    /// concat from channel 5 to 12: 8x6x7 c8 to 13x6x7 c8 halo 1.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Concat13;
+
+    impl Concat13 {
+        pub(super) const DIMS: ConcatDims = ConcatDims {
+            input: Blocked {
+                channels: 8,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            output: Blocked {
+                channels: 13,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [1, 1, 1, 1],
+            },
+            first: 5,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<ConcatDims> for Concat13 {
+        #[inline(always)]
+        fn dims(self) -> ConcatDims {
+            Self::DIMS
+        }
+    }
+
+    /// conv 3x3 direct, pad 1: 13x6x7 c8 halo 1 to 16x6x7 c8 halo 1.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Conv14;
+
+    impl Conv14 {
+        pub(super) const DIMS: ConvDims = ConvDims {
+            input: Blocked {
+                channels: 13,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [1, 1, 1, 1],
+            },
+            output: Blocked {
+                channels: 16,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [1, 1, 1, 1],
             },
             kernel: [3, 3],
             strides: [1, 1],
@@ -366,28 +885,68 @@ mod layers {
             .check();
     }
 
-    impl Layer<ConvDims> for Conv3 {
+    impl Layer<ConvDims> for Conv14 {
         #[inline(always)]
         fn dims(self) -> ConvDims {
             Self::DIMS
         }
     }
 
-    /// avgpool 6x7, stride 1: 12x6x7 c8 to 12x1x1 c8.
+    /// conv 3x3 direct, pad 1, 2 groups: 16x6x7 c8 halo 1 to 16x6x7 c8.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct AveragePool4;
+    pub(super) struct Conv15;
 
-    impl AveragePool4 {
+    impl Conv15 {
+        pub(super) const DIMS: GroupedConvDims = GroupedConvDims {
+            input: Blocked {
+                channels: 16,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [1, 1, 1, 1],
+            },
+            output: Blocked {
+                channels: 16,
+                height: 6,
+                width: 7,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            kernel: [3, 3],
+            strides: [1, 1],
+            pads: [1, 1, 1, 1],
+            dilations: [1, 1],
+            groups: 2,
+            relu: false,
+            pool: None,
+            algorithm: GroupedAlgorithm::Each(Algorithm::Direct),
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<GroupedConvDims> for Conv15 {
+        #[inline(always)]
+        fn dims(self) -> GroupedConvDims {
+            Self::DIMS
+        }
+    }
+
+    /// avgpool 6x7, stride 1: 16x6x7 c8 to 16x1x1 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct AveragePool16;
+
+    impl AveragePool16 {
         pub(super) const DIMS: AveragePoolDims = AveragePoolDims {
             input: Blocked {
-                channels: 12,
+                channels: 16,
                 height: 6,
                 width: 7,
                 block: 8,
                 halo: [0, 0, 0, 0],
             },
             output: Blocked {
-                channels: 12,
+                channels: 16,
                 height: 1,
                 width: 1,
                 block: 8,
@@ -405,28 +964,28 @@ mod layers {
             .check();
     }
 
-    impl Layer<AveragePoolDims> for AveragePool4 {
+    impl Layer<AveragePoolDims> for AveragePool16 {
         #[inline(always)]
         fn dims(self) -> AveragePoolDims {
             Self::DIMS
         }
     }
 
-    /// maxpool 1x1, stride 1: 12x1x1 c8 to 12x1x1 c8.
+    /// maxpool 1x1, stride 1: 16x1x1 c8 to 16x1x1 c8.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct MaxPool5;
+    pub(super) struct MaxPool17;
 
-    impl MaxPool5 {
+    impl MaxPool17 {
         pub(super) const DIMS: MaxPoolDims = MaxPoolDims {
             input: Blocked {
-                channels: 12,
+                channels: 16,
                 height: 1,
                 width: 1,
                 block: 8,
                 halo: [0, 0, 0, 0],
             },
             output: Blocked {
-                channels: 12,
+                channels: 16,
                 height: 1,
                 width: 1,
                 block: 8,
@@ -443,21 +1002,21 @@ mod layers {
             .check();
     }
 
-    impl Layer<MaxPoolDims> for MaxPool5 {
+    impl Layer<MaxPoolDims> for MaxPool17 {
         #[inline(always)]
         fn dims(self) -> MaxPoolDims {
             Self::DIMS
         }
     }
 
-    /// 12x1x1 c8 to CHW.
+    /// 16x1x1 c8 to CHW.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Flatten6;
+    pub(super) struct Flatten18;
 
-    impl Flatten6 {
+    impl Flatten18 {
         pub(super) const DIMS: FlattenDims = FlattenDims {
             input: Blocked {
-                channels: 12,
+                channels: 16,
                 height: 1,
                 width: 1,
                 block: 8,
@@ -468,20 +1027,20 @@ mod layers {
             .check();
     }
 
-    impl Layer<FlattenDims> for Flatten6 {
+    impl Layer<FlattenDims> for Flatten18 {
         #[inline(always)]
         fn dims(self) -> FlattenDims {
             Self::DIMS
         }
     }
 
-    /// gemm 12 to 10.
+    /// gemm 16 to 10.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Gemm7;
+    pub(super) struct Gemm19;
 
-    impl Gemm7 {
+    impl Gemm19 {
         pub(super) const DIMS: GemmDims = GemmDims {
-            in_features: 12usize,
+            in_features: 16usize,
             out_features: 10usize,
             relu: false,
             batch: 1,
@@ -489,7 +1048,7 @@ mod layers {
             .check();
     }
 
-    impl Layer<GemmDims> for Gemm7 {
+    impl Layer<GemmDims> for Gemm19 {
         #[inline(always)]
         fn dims(self) -> GemmDims {
             Self::DIMS
@@ -498,9 +1057,9 @@ mod layers {
 
     /// log softmax.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct LogSoftmax8;
+    pub(super) struct LogSoftmax20;
 
-    impl LogSoftmax8 {
+    impl LogSoftmax20 {
         pub(super) const DIMS: SoftmaxDims = SoftmaxDims {
             features: 10usize,
             batch: 1,
@@ -508,7 +1067,7 @@ mod layers {
             .check();
     }
 
-    impl Layer<SoftmaxDims> for LogSoftmax8 {
+    impl Layer<SoftmaxDims> for LogSoftmax20 {
         #[inline(always)]
         fn dims(self) -> SoftmaxDims {
             Self::DIMS

@@ -7,14 +7,33 @@
 /// |---|---|---|---:|---:|
 /// | conv1 | conv 3x3 direct, pad 1 + relu | 8x12x13 | 224 | 33,696 |
 /// | pool1 | avgpool 3x3, stride 2, pad 1, padding counted | 8x6x7 |  |  |
-/// | conv2 | conv 3x3 direct, pad 1 | 12x6x7 | 876 | 36,288 |
-/// | mean | avgpool 6x7, stride 1 | 12x1x1 |  |  |
-/// | maximum | maxpool 1x1, stride 1 | 12x1x1 |  |  |
-/// | fc1_flatten | flatten | 12 |  |  |
-/// | fc1 | gemm 12 to 10 | 10 | 130 | 120 |
+/// | conv2 | conv 3x3 depthwise, pad 1, 8 groups | 8x6x7 | 80 | 3,024 |
+/// | clip2 | clip 0 to 6 | 8x6x7 |  |  |
+/// | sum | add | 8x6x7 |  |  |
+/// | relu2 | relu | 8x6x7 |  |  |
+/// | conv3 | conv 3x2 general, pad 2 1 2 0, dilation 2x1 | 5x6x7 | 245 | 10,080 |
+/// | leaky3 | leaky relu -0.25 | 5x6x7 |  |  |
+/// | norm4 | batch norm | 8x6x7 | 32 |  |
+/// | gate4 | sigmoid | 8x6x7 |  |  |
+/// | product | mul | 8x6x7 |  |  |
+/// | joined | concat from channel 5 to 12 | 13x6x7 |  |  |
+/// | conv5 | conv 3x3 direct, pad 1 | 16x6x7 | 1,888 | 78,624 |
+/// | conv6 | conv 3x3 direct, pad 1, 2 groups | 16x6x7 | 1,168 | 48,384 |
+/// | mean | avgpool 6x7, stride 1 | 16x1x1 |  |  |
+/// | maximum | maxpool 1x1, stride 1 | 16x1x1 |  |  |
+/// | fc1_flatten | flatten | 16 |  |  |
+/// | fc1 | gemm 16 to 10 | 10 | 170 | 160 |
 /// | prob | log softmax | 10 |  |  |
-/// | total | | 10 | 1,230 | 70,104 |
+/// | total | | 10 | 3,807 | 173,968 |
 pub use super::model::Model as Net;
 
 /// The layers that have weights, in order, as messages name them.
-pub(crate) const LAYERS: [&str; 3] = ["conv1", "conv2", "fc1"];
+pub(crate) const LAYERS: [&str; 7] = [
+    "conv1",
+    "conv2",
+    "conv3",
+    "norm4",
+    "conv5",
+    "conv6",
+    "fc1",
+];

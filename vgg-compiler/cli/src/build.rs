@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vgg_compiler::ir::{Op, TypedGraph};
+use vgg_compiler::ir::{Node, Op, TypedGraph, ValueId};
 use vgg_compiler::onnx::{self, Batch, ExportOptions};
 use vgg_compiler::rust::{
     EXPECTED_FILE, INPUT_FILE, MARKER, Network, ONNX_FILE, PackageOptions, RuntimeSource, WEIGHTS_FILE, is_crate_name,
@@ -158,8 +158,12 @@ pub fn build(
     })?;
     write_weights(&compiled, &weights, &directory, progress).map_err(|error| weights_error(error, out))?;
     write_onnx(&compiled.graph, &weights, source, options, &directory).map_err(|error| export_error(error, out))?;
+    // Several outputs are recorded one after the other, as the crate gives them.
     let mut output_dims = compiled.graph.output_shape().dims();
     output_dims.insert(0, options.batch);
+    if compiled.graph.outputs.len() > 1 {
+        output_dims = vec![recorded.output.len()];
+    }
     write_array(&directory.join(INPUT_FILE), &input.dims(), &input.values, out)?;
     write_array(&directory.join(EXPECTED_FILE), &output_dims, &recorded.output, out)?;
     staging.move_directory(DIRECTORY, &target).map_err(writing)
@@ -242,13 +246,19 @@ struct Recorded {
 
 fn record(graph: &TypedGraph, weights: &Weights, input: &Images, progress: &Progress) -> Recorded {
     let stage = progress.stage("computing the expected output", graph.nodes.len() as u64, Unit::Items);
-    let softmax =
-        graph.nodes.iter().find(|node| node.output == graph.output && matches!(node.op, Op::Softmax | Op::LogSoftmax));
+    let is_softmax = |node: &Node| matches!(node.op, Op::Softmax | Op::LogSoftmax);
+    let scores: Vec<ValueId> = graph
+        .nodes
+        .iter()
+        .filter(|node| graph.outputs.contains(&node.output) && is_softmax(node))
+        .map(|node| node.inputs[0])
+        .collect();
     let mut largest_score = None;
     let mut done = 0;
     let output = reference::evaluate(graph, weights, input.count, &input.values, &mut |node, values: &[f64]| {
-        if softmax.is_some_and(|softmax| softmax.inputs.contains(&node.output)) {
-            largest_score = Some(values.iter().fold(0.0, |most: f64, score| most.max(score.abs())));
+        if scores.contains(&node.output) {
+            let largest = largest_score.unwrap_or(0.0);
+            largest_score = Some(values.iter().fold(largest, |most: f64, score| most.max(score.abs())));
         }
         done += 1;
         stage.at(done);

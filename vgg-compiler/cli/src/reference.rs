@@ -1,13 +1,13 @@
 //! A graph evaluated node by node with naive loops in 64-bit arithmetic: the oracle of `verify`, of the conformance tests
 //! and of the outputs that are recorded with a generated crate.
 
-use vgg_compiler::ir::{Node, Op, Pool, Shape, TypedGraph};
+use vgg_compiler::ir::{Node, Op, Pool, Shape, TypedGraph, ValueId};
 use vgg_compiler::weights::Weights;
 use vgg_runtime::PoolWindow;
 use vgg_runtime::reference::{self, Nchw, Real};
 
-/// Evaluates `graph` on `batch` images in NCHW order and returns its output. `observer` is shown each node and what it
-/// made, as [N, C, H, W] or [N, features].
+/// Evaluates `graph` on `batch` images in NCHW order and returns its outputs, one after the other. `observer` is shown each
+/// node and what it made, as [N, C, H, W] or [N, features].
 ///
 /// # Panics
 ///
@@ -24,21 +24,30 @@ pub fn evaluate<T: Real>(
     let mut values: Vec<Option<Vec<T>>> = vec![None; graph.values.len()];
     values[graph.input.0] = Some(input.iter().map(|&x| T::from_f64(f64::from(x))).collect());
     for (index, node) in graph.nodes.iter().enumerate() {
-        let read = node.inputs[0];
-        let x = values[read.0].as_deref().expect("a verified graph is in topological order");
+        let operand = |id: &ValueId| {
+            let x = values[id.0].as_deref().expect("a verified graph is in topological order");
+            (x, graph.shape(*id))
+        };
+        let operands: Vec<(&[T], Shape)> = node.inputs.iter().map(operand).collect();
         let params: Vec<Vec<T>> = node.params.iter().map(|&id| numbers(weights.get(id))).collect();
-        let made = apply(&node.op, x, graph.shape(read), batch, &params);
+        let made = apply(&node.op, &operands, batch, &params);
         observer(node, &made);
         values[node.output.0] = Some(made);
-        let read_later = graph.nodes[index + 1..].iter().any(|later| later.inputs.contains(&read));
-        if !read_later {
-            values[read.0] = None;
+        for read in &node.inputs {
+            let read_later = graph.nodes[index + 1..].iter().any(|later| later.inputs.contains(read));
+            if !read_later && !graph.outputs.contains(read) {
+                values[read.0] = None;
+            }
         }
     }
-    values[graph.output.0].take().expect("a verified graph makes its output")
+    let outputs =
+        graph.outputs.iter().map(|output| values[output.0].take().expect("a verified graph makes its outputs"));
+    outputs.flatten().collect()
 }
 
-fn apply<T: Real>(op: &Op, x: &[T], shape: Shape, batch: usize, params: &[Vec<T>]) -> Vec<T> {
+fn apply<T: Real>(op: &Op, operands: &[(&[T], Shape)], batch: usize, params: &[Vec<T>]) -> Vec<T> {
+    let (x, shape) = operands[0];
+    let second = || operands[1].0;
     let nchw = || match shape {
         Shape::Image { channels, height, width } => Nchw { batch, channels, height, width },
         Shape::Flat { features } => Nchw { batch, channels: features, height: 1, width: 1 },
@@ -50,10 +59,21 @@ fn apply<T: Real>(op: &Op, x: &[T], shape: Shape, batch: usize, params: &[Vec<T>
                 kernel: conv.kernel_shape,
                 strides: conv.strides,
                 pads: conv.pads,
+                dilations: conv.dilations,
+                groups: conv.group,
             };
             reference::conv(x, nchw(), &params[0], &params[1], attributes)
         }
         Op::Relu => reference::relu(x),
+        Op::Clip { min, max } => reference::clip(x, f64::from(*min), f64::from(*max)),
+        Op::LeakyRelu { alpha } => reference::leaky_relu(x, f64::from(*alpha)),
+        Op::Sigmoid => reference::sigmoid(x),
+        Op::Add => reference::add(x, second()),
+        Op::Mul => reference::mul(x, second()),
+        Op::Concat => {
+            let inputs: Vec<(&[T], usize)> = operands.iter().map(|(x, shape)| (*x, shape.len())).collect();
+            reference::concat(&inputs, batch)
+        }
         Op::MaxPool(pool) => reference::max_pool(x, nchw(), window(pool)),
         Op::AveragePool { pool, count_include_pad } => {
             reference::average_pool(x, nchw(), window(pool), *count_include_pad)

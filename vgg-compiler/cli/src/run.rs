@@ -40,6 +40,9 @@ use scores::{highest, range};
 ///
 /// --tap LAYER writes what a layer computes to LAYER.npy, in the directory of --output or else in the current one: any layer
 /// of `vgg show MODEL --json`. Nothing is fused across a tapped value.
+///
+/// Of a network with several outputs, the first is printed and written by --output; --tap writes the others, whose layers
+/// `vgg show MODEL` names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -81,7 +84,7 @@ pub struct Arguments {
     /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
-    /// Write the output of the network as an array: [N, classes], or [N, C, H, W]
+    /// Write the (first) output of the network as an array: [N, classes], or [N, C, H, W]
     #[arg(long, short, value_name = "Y.npy")]
     output: Option<PathBuf>,
     /// How many classes to print for each image [default: 5, and none with --output]

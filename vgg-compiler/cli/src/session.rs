@@ -9,7 +9,10 @@ use vgg_compiler::ir::{ParamId, TypedGraph};
 use vgg_compiler::plan::{self, ExecutionPlan, Operand, Step, StepKind};
 use vgg_compiler::weights::Weights;
 use vgg_runtime as rt;
-use vgg_runtime::{Arena, Isa, PackedConv, PackedGemm, Program, Scratch, SharedBytes, Simd, Threads, Workspace, ops};
+use vgg_runtime::{
+    Arena, Isa, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, Program, Scratch, SharedBytes, Simd, Threads,
+    Workspace, ops,
+};
 
 /// A planned network with packed weights, its memory and its threads.
 #[derive(Debug)]
@@ -24,10 +27,12 @@ pub struct Session {
 enum StepWeights {
     None,
     Conv(PackedConv),
+    GroupedConv(PackedGroupedConv),
     Gemm(PackedGemm),
+    Affine(PackedAffine),
 }
 
-/// Looks at what a step has written: the step, and for each image of the batch its values in NCHW order.
+/// Looks at a value that a step has completed: the step, and for each image of the batch its values in NCHW order.
 pub type Observer<'a> = &'a mut dyn FnMut(&Step, &[f32]);
 
 impl Session {
@@ -62,11 +67,11 @@ impl Session {
         let mut packed = Vec::with_capacity(plan.steps.len());
         for (index, step) in plan.steps.iter().enumerate() {
             let later = plan.steps.get(index + 1..).unwrap_or_default();
-            let mut take = |id: ParamId| {
-                let again = later.iter().filter_map(|step| params(&step.kind)).flatten().any(|later| later == id);
+            let take = |&id: &ParamId| {
+                let again = later.iter().any(|step| step.kind.params().contains(&id));
                 if again { weights.get(id).clone() } else { weights.take(id) }
             };
-            let tensors = params(&step.kind).map(|params| params.map(&mut take));
+            let tensors = step.kind.params().iter().map(take).collect();
             packed.push(pack(&step.kind, batch, tensors).map_err(|error| error.in_layer(step.name.clone()))?);
         }
         let scratch_len = plan.steps.iter().map(|step| scratch_len(&step.kind, batch)).max().unwrap_or(0);
@@ -85,12 +90,12 @@ impl Session {
         self.plan.batch * self.plan.input.len()
     }
 
-    /// Values of the output of one inference.
+    /// Values of all outputs of one inference. They lie one output after the other, see [`ExecutionPlan::output_range`].
     pub fn output_len(&self) -> usize {
-        self.plan.batch * self.plan.output.len()
+        self.plan.output_len()
     }
 
-    /// Computes one batch. Allocates nothing.
+    /// Computes one batch: all outputs, one after the other. Allocates nothing.
     ///
     /// # Panics
     ///
@@ -99,7 +104,7 @@ impl Session {
         self.execute(input, output, Unwatched);
     }
 
-    /// Computes one batch and shows the result of every step while its buffer is alive.
+    /// Computes one batch and shows every value that is stored while its buffer is alive.
     ///
     /// # Panics
     ///
@@ -128,23 +133,20 @@ impl Session {
     }
 }
 
-/// The weight and the bias of a step that has them.
-fn params(kind: &StepKind) -> Option<[ParamId; 2]> {
-    match kind {
-        StepKind::Conv(conv) => Some(conv.params),
-        StepKind::Gemm { params, .. } => Some(*params),
-        _ => None,
-    }
-}
-
-/// Packs the weight and the bias of a step.
-fn pack(kind: &StepKind, batch: usize, tensors: Option<[Bytes; 2]>) -> Result<StepWeights, rt::Error> {
-    match (kind, tensors) {
-        (StepKind::Conv(conv), Some([weight, bias])) => {
-            PackedConv::pack(conv_dims(conv, batch), &weight, &bias).map(StepWeights::Conv)
+/// Packs the parameters of a step.
+fn pack(kind: &StepKind, batch: usize, tensors: Vec<Bytes>) -> Result<StepWeights, rt::Error> {
+    match (kind, &tensors[..]) {
+        (StepKind::Conv(conv), [weight, bias]) if conv.is_plain() => {
+            PackedConv::pack(conv_dims(conv, batch), weight, bias).map(StepWeights::Conv)
         }
-        (StepKind::Gemm { .. }, Some([weight, bias])) => {
-            PackedGemm::share(gemm_dims(kind, batch), &SharedBytes::new(weight), &bias).map(StepWeights::Gemm)
+        (StepKind::Conv(conv), [weight, bias]) => {
+            PackedGroupedConv::pack(grouped_dims(conv, batch), weight, bias).map(StepWeights::GroupedConv)
+        }
+        (StepKind::Affine { .. }, [scale, shift, mean, variance]) => {
+            PackedAffine::pack(affine_dims(kind, batch), scale, shift, mean, variance).map(StepWeights::Affine)
+        }
+        (StepKind::Gemm { .. }, [weight, bias]) => {
+            PackedGemm::share(gemm_dims(kind, batch), &SharedBytes::new(weight.clone()), bias).map(StepWeights::Gemm)
         }
         _ => Ok(StepWeights::None),
     }
@@ -194,8 +196,14 @@ impl Watcher for Values<'_> {
     fn computed<S: Simd>(&mut self, step: usize, state: State<'_, S>) {
         let State { simd, threads, plan, arena, output } = state;
         let (step, batch) = (&plan.steps[step], plan.batch);
-        let Operand::Buffer(buffer) = step.output else { return (self.0)(step, output) };
-        let buffer = &plan.buffers[buffer];
+        if matches!(step.kind, StepKind::Concat { .. }) && step.layers.is_empty() {
+            return; // a part of a value
+        }
+        let buffer = match step.output {
+            Operand::Buffer(buffer) => &plan.buffers[buffer],
+            Operand::Output(index) => return (self.0)(step, &output[plan.output_range(index)]),
+            Operand::Input => return,
+        };
         let written = arena.get(buffer.range());
         match &buffer.layout {
             plan::Layout::Blocked(input) => {
@@ -227,17 +235,41 @@ impl<W: Watcher> Program for Inference<'_, W> {
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, weights, threads, arena, scratch, input, output, mut watcher } = self;
         for (index, (step, weights)) in plan.steps.iter().zip(weights).enumerate() {
-            let range = |buffer: usize| plan.buffers[buffer].range();
-            let (read, write): (&[f32], &mut [f32]) = match (step.input, step.output) {
-                (Operand::Buffer(from), Operand::Buffer(to)) => arena.pair(range(from), range(to)),
-                (Operand::Buffer(from), _) => (arena.get(range(from)), &mut *output),
-                (_, Operand::Buffer(to)) => (input, arena.get_mut(range(to))),
-                _ => (input, &mut *output),
-            };
-            call(simd, threads, &step.kind, plan.batch, weights, read, write, scratch);
+            let (reads, write) = operands(plan, step, input, arena, output);
+            call(simd, threads, &step.kind, plan.batch, weights, reads, write, scratch);
             watcher.computed(index, State { simd, threads, plan, arena, output });
         }
     }
+}
+
+/// What `step` reads, its only operand twice where it has one, and what it writes.
+fn operands<'a>(
+    plan: &ExecutionPlan,
+    step: &Step,
+    input: &'a [f32],
+    arena: &'a mut Arena,
+    output: &'a mut [f32],
+) -> ([&'a [f32]; 2], &'a mut [f32]) {
+    let operands = [step.inputs[0], step.inputs[step.inputs.len() - 1]];
+    // Nothing of the arena is read where the operand is the caller's.
+    let ranges = operands.map(|operand| match operand {
+        Operand::Buffer(buffer) => plan.buffers[buffer].range(),
+        Operand::Input | Operand::Output(_) => 0..0,
+    });
+    let (mut reads, write) = match step.output {
+        Operand::Output(index) => {
+            let arena = &*arena;
+            (ranges.map(|range| arena.get(range)), &mut output[plan.output_range(index)])
+        }
+        Operand::Buffer(to) => arena.reads(ranges, plan.buffers[to].range()),
+        Operand::Input => unreachable!("a plan writes to no input"),
+    };
+    for (read, operand) in reads.iter_mut().zip(operands) {
+        if operand == Operand::Input {
+            *read = input;
+        }
+    }
+    (reads, write)
 }
 
 fn call<S: Simd>(
@@ -246,7 +278,7 @@ fn call<S: Simd>(
     kind: &StepKind,
     batch: usize,
     weights: &StepWeights,
-    read: &[f32],
+    [read, second]: [&[f32]; 2],
     write: &mut [f32],
     scratch: &mut Scratch,
 ) {
@@ -267,9 +299,39 @@ fn call<S: Simd>(
             ops::average_pool(simd, threads, dims, read, write);
         }
         (StepKind::Lrn { .. }, _) => ops::lrn(simd, threads, lrn_dims(kind, batch), read, write, scratch),
-        (StepKind::Relu { input, output }, _) => {
-            let dims = rt::ReluDims { input: blocked(input), output: blocked(output), batch };
-            ops::relu(simd, threads, dims, read, write);
+        (StepKind::Conv(conv), StepWeights::GroupedConv(packed)) => {
+            ops::grouped_conv(simd, threads, grouped_dims(conv, batch), read, packed, write, scratch);
+        }
+        (StepKind::Activation { input, output, function }, _) => {
+            let (input, output) = (blocked(input), blocked(output));
+            let function = match *function {
+                plan::Activation::Relu => rt::Activation::Relu,
+                plan::Activation::Clip { min, max } => rt::Activation::Clip { min, max },
+                plan::Activation::LeakyRelu { alpha } => rt::Activation::LeakyRelu { alpha },
+                plan::Activation::Sigmoid => rt::Activation::Sigmoid,
+            };
+            ops::activation(simd, threads, rt::ActivationDims { input, output, function, batch }, read, write);
+        }
+        (StepKind::Affine { .. }, StepWeights::Affine(packed)) => {
+            ops::affine(simd, threads, affine_dims(kind, batch), read, packed, write);
+        }
+        (&StepKind::Combine { ref inputs, ref output, operation, relu }, _) => {
+            let operation = match operation {
+                plan::Combination::Add => rt::Combination::Add,
+                plan::Combination::Mul => rt::Combination::Mul,
+            };
+            let (inputs, output) = (inputs.each_ref().map(blocked), blocked(output));
+            ops::combine(
+                simd,
+                threads,
+                rt::CombineDims { inputs, output, operation, relu, batch },
+                [read, second],
+                write,
+            );
+        }
+        (&StepKind::Concat { ref input, ref output, first }, _) => {
+            let dims = rt::ConcatDims { input: blocked(input), output: blocked(output), first, batch };
+            ops::concat(simd, threads, dims, read, write);
         }
         (StepKind::Flatten { input }, _) => {
             ops::flatten(simd, threads, rt::FlattenDims { input: blocked(input), batch }, read, write);
@@ -277,16 +339,13 @@ fn call<S: Simd>(
         (StepKind::Gemm { .. }, StepWeights::Gemm(packed)) => {
             ops::gemm(simd, threads, gemm_dims(kind, batch), read, packed, write);
         }
-        (StepKind::FlatRelu { features }, _) => {
-            ops::flat_relu(simd, threads, rt::FlatReluDims { features: *features, batch }, read, write);
-        }
         (StepKind::Softmax { features }, _) => {
             ops::softmax(simd, threads, rt::SoftmaxDims { features: *features, batch }, read, write);
         }
         (StepKind::LogSoftmax { features }, _) => {
             ops::log_softmax(simd, threads, rt::SoftmaxDims { features: *features, batch }, read, write);
         }
-        (StepKind::Conv(_) | StepKind::Gemm { .. }, _) => {
+        (StepKind::Conv(_) | StepKind::Gemm { .. } | StepKind::Affine { .. }, _) => {
             unreachable!("`Session::taking` packs the weights of this step")
         }
     }
@@ -294,7 +353,8 @@ fn call<S: Simd>(
 
 fn scratch_len(kind: &StepKind, batch: usize) -> usize {
     match kind {
-        StepKind::Conv(conv) => ops::conv_scratch_len(conv_dims(conv, batch)),
+        StepKind::Conv(conv) if conv.is_plain() => ops::conv_scratch_len(conv_dims(conv, batch)),
+        StepKind::Conv(conv) => ops::grouped_conv_scratch_len(grouped_dims(conv, batch)),
         StepKind::Lrn { .. } => ops::lrn_scratch_len(lrn_dims(kind, batch)),
         _ => 0,
     }
@@ -309,13 +369,47 @@ fn conv_dims(conv: &plan::ConvStep, batch: usize) -> rt::ConvDims {
         pads: conv.pads,
         relu: conv.relu,
         pool: conv.pool.as_ref().map(window),
-        algorithm: match conv.algorithm {
-            plan::Algorithm::Direct => rt::Algorithm::Direct,
-            plan::Algorithm::Gemm => rt::Algorithm::Gemm,
-            plan::Algorithm::WinogradF4 => rt::Algorithm::WinogradF4,
-            plan::Algorithm::WinogradF6 => rt::Algorithm::WinogradF6,
+        algorithm: match algorithm(conv) {
+            rt::GroupedAlgorithm::Each(algorithm) => algorithm,
+            _ => unreachable!("a plain convolution has none of these algorithms"),
         },
         batch,
+    }
+}
+
+fn grouped_dims(conv: &plan::ConvStep, batch: usize) -> rt::GroupedConvDims {
+    rt::GroupedConvDims {
+        input: blocked(&conv.input),
+        output: blocked(&conv.output),
+        kernel: conv.kernel,
+        strides: conv.strides,
+        pads: conv.pads,
+        dilations: conv.dilations,
+        groups: conv.group,
+        relu: conv.relu,
+        pool: conv.pool.as_ref().map(window),
+        algorithm: algorithm(conv),
+        batch,
+    }
+}
+
+fn algorithm(conv: &plan::ConvStep) -> rt::GroupedAlgorithm {
+    rt::GroupedAlgorithm::Each(match conv.algorithm {
+        plan::Algorithm::Direct => rt::Algorithm::Direct,
+        plan::Algorithm::Gemm => rt::Algorithm::Gemm,
+        plan::Algorithm::WinogradF4 => rt::Algorithm::WinogradF4,
+        plan::Algorithm::WinogradF6 => rt::Algorithm::WinogradF6,
+        plan::Algorithm::Depthwise => return rt::GroupedAlgorithm::Depthwise,
+        plan::Algorithm::General => return rt::GroupedAlgorithm::General,
+    })
+}
+
+fn affine_dims(kind: &StepKind, batch: usize) -> rt::AffineDims {
+    match *kind {
+        StepKind::Affine { ref input, ref output, epsilon, relu, .. } => {
+            rt::AffineDims { input: blocked(input), output: blocked(output), epsilon, relu, batch }
+        }
+        _ => unreachable!("only batch normalisation has these dimensions"),
     }
 }
 

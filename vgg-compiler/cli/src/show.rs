@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use serde_json::{Value, json};
-use vgg_compiler::ir::{Node, Shape};
+use vgg_compiler::ir::{Node, Shape, TypedGraph, ValueId};
 use vgg_compiler::report::{LayerRow, grouped, layer_rows};
 use vgg_compiler::{CompileOptions, Compiled};
 
@@ -73,7 +73,7 @@ fn text(model: &Model, compiled: &Compiled) -> String {
     table.row(vec![
         "total".into(),
         String::new(),
-        graph.output_shape().to_string(),
+        outputs(graph, false),
         grouped(graph.param_count() as u64),
         grouped(graph.total_macs()),
     ]);
@@ -97,9 +97,19 @@ fn text(model: &Model, compiled: &Compiled) -> String {
         "{}: {} -> {}\npreprocessing: {preprocess}\n\n{}\nweights {weights}, memory for activations {arena} (one image)\n",
         graph.name,
         graph.input_shape(),
-        graph.output_shape(),
+        outputs(graph, true),
         table.render()
     )
+}
+
+/// The shapes of the outputs; of several, each with the layer that makes it where `named`.
+fn outputs(graph: &TypedGraph, named: bool) -> String {
+    let several = named && graph.outputs.len() > 1;
+    let output = |&id: &ValueId| {
+        let shape = graph.shape(id);
+        if several { format!("{} {shape}", graph.values[id.0].name) } else { shape.to_string() }
+    };
+    graph.outputs.iter().map(output).collect::<Vec<_>>().join(", ")
 }
 
 fn document(model: &Model, compiled: &Compiled) -> Value {
@@ -146,6 +156,11 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
         "preprocessing": graph.preprocess.as_ref().map(lineage::document),
         "input": extents(graph.input_shape()),
         "output": extents(graph.output_shape()),
+        "outputs": graph
+            .outputs
+            .iter()
+            .map(|&id| json!({"layer": graph.values[id.0].name, "shape": extents(graph.shape(id))}))
+            .collect::<Vec<_>>(),
         "parameters": graph.param_count(),
         "macs": graph.total_macs(),
         "weights_bytes": compiled.header().file_len(),

@@ -23,8 +23,8 @@ pub struct Graph {
     pub preprocess: Option<Preprocess>,
     /// The network's input.
     pub input: ValueId,
-    /// The network's output.
-    pub output: ValueId,
+    /// The network's outputs, at least one, each another activation.
+    pub outputs: Vec<ValueId>,
     /// Activations: the input and the output of each node.
     pub values: Vec<Value>,
     /// Nodes, each after those whose output it reads.
@@ -147,8 +147,8 @@ impl Graph {
                 *input = new;
             }
         }
-        if self.output == old {
-            self.output = new;
+        for output in self.outputs.iter_mut().filter(|output| **output == old) {
+            *output = new;
         }
     }
 
@@ -177,7 +177,9 @@ impl Graph {
             }
             node.output = keep_value(node.output, &self.values);
         }
-        self.output = keep_value(self.output, &self.values);
+        for output in &mut self.outputs {
+            *output = keep_value(*output, &self.values);
+        }
         self.values = kept_values;
         self.params = kept_params;
     }

@@ -9,6 +9,27 @@ pub enum Op {
     Conv(Conv),
     /// `max(0, x)`: <https://onnx.ai/onnx/operators/onnx__Relu.html>.
     Relu,
+    /// `min(max, max(min, x))`: <https://onnx.ai/onnx/operators/onnx__Clip.html>. From 0 to 6 it is known as ReLU6.
+    Clip {
+        /// The lower bound; -infinity for none.
+        min: f32,
+        /// The upper bound; +infinity for none.
+        max: f32,
+    },
+    /// `x` where it is not negative, elsewhere `alpha * x`: <https://onnx.ai/onnx/operators/onnx__LeakyRelu.html>.
+    LeakyRelu {
+        /// The slope for negative numbers.
+        alpha: f32,
+    },
+    /// `1 / (1 + exp(-x))`: <https://onnx.ai/onnx/operators/onnx__Sigmoid.html>.
+    Sigmoid,
+    /// The sum of two activations of one shape: <https://onnx.ai/onnx/operators/onnx__Add.html>.
+    Add,
+    /// The products of the elements of two activations of one shape: <https://onnx.ai/onnx/operators/onnx__Mul.html>.
+    Mul,
+    /// One activation after the other along the channels (or features):
+    /// <https://onnx.ai/onnx/operators/onnx__Concat.html> with `axis = 1`.
+    Concat,
     /// <https://onnx.ai/onnx/operators/onnx__MaxPool.html>.
     MaxPool(Pool),
     /// <https://onnx.ai/onnx/operators/onnx__AveragePool.html>.
@@ -24,7 +45,7 @@ pub enum Op {
     GlobalAveragePool,
     /// <https://onnx.ai/onnx/operators/onnx__LRN.html>.
     Lrn(Lrn),
-    /// <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html> with stored statistics.
+    /// <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html> with stored statistics, of each channel or feature.
     /// Parameters: weight (scale), bias, running mean, running variance.
     BatchNormalization {
         /// Added to the variance.
@@ -59,6 +80,26 @@ pub struct Conv {
     pub strides: [usize; 2],
     /// Zero rows and columns: top, left, bottom, right.
     pub pads: [usize; 4],
+    /// Vertical and horizontal distance between the taps of the kernel, 1 for neighbours.
+    pub dilations: [usize; 2],
+    /// In how many groups of equal size the channels fall: each group of output channels reads its own group of input channels.
+    pub group: usize,
+}
+
+impl Conv {
+    /// A convolution of stride 1 without padding, dilation or groups.
+    pub const fn new(out_channels: usize, kernel_shape: [usize; 2]) -> Self {
+        Self { out_channels, kernel_shape, strides: [1, 1], pads: [0; 4], dilations: [1, 1], group: 1 }
+    }
+
+    /// Rows and columns from the first to the last tap of the kernel.
+    pub const fn extent(&self) -> [usize; 2] {
+        let [height, width] = self.kernel_shape;
+        [
+            height.saturating_sub(1).saturating_mul(self.dilations[0]).saturating_add(1),
+            width.saturating_sub(1).saturating_mul(self.dilations[1]).saturating_add(1),
+        ]
+    }
 }
 
 /// Attributes of a pooling operator.
@@ -94,6 +135,12 @@ impl Op {
         match self {
             Op::Conv(_) => "Conv",
             Op::Relu => "Relu",
+            Op::Clip { .. } => "Clip",
+            Op::LeakyRelu { .. } => "LeakyRelu",
+            Op::Sigmoid => "Sigmoid",
+            Op::Add => "Add",
+            Op::Mul => "Mul",
+            Op::Concat => "Concat",
             Op::MaxPool(_) => "MaxPool",
             Op::AveragePool { .. } => "AveragePool",
             Op::GlobalMaxPool => "GlobalMaxPool",
@@ -105,6 +152,15 @@ impl Op {
             Op::Gemm { .. } => "Gemm",
             Op::Softmax => "Softmax",
             Op::LogSoftmax => "LogSoftmax",
+        }
+    }
+
+    /// How many activations the operator reads, when it has `arrived` of them: their number if it takes that many, or else the nearest one.
+    pub fn arity(&self, arrived: usize) -> usize {
+        match self {
+            Op::Add | Op::Mul => 2,
+            Op::Concat => arrived.max(1),
+            _ => 1,
         }
     }
 

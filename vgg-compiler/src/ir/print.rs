@@ -19,7 +19,8 @@ impl fmt::Display for Graph {
             let (output, op) = (value(node.output), node.op.op_type());
             writeln!(f, "  %{output}: {} = {op}({}){attributes}", shape(node.output), operands.join(", "))?;
         }
-        writeln!(f, "  return %{}", value(self.output))?;
+        let outputs: Vec<String> = self.outputs.iter().map(|&id| format!("%{}", value(id))).collect();
+        writeln!(f, "  return {}", outputs.join(", "))?;
         writeln!(f, "}}")?;
         for param in &self.params {
             let source = match &param.source {
@@ -37,8 +38,14 @@ impl fmt::Display for Graph {
 fn write_attributes(out: &mut String, op: &Op) -> fmt::Result {
     match op {
         Op::Conv(conv) => {
-            write!(out, " kernel_shape={:?} strides={:?} pads={:?}", conv.kernel_shape, conv.strides, conv.pads)
+            write!(out, " kernel_shape={:?} strides={:?} pads={:?}", conv.kernel_shape, conv.strides, conv.pads)?;
+            if conv.dilations != [1, 1] {
+                write!(out, " dilations={:?}", conv.dilations)?;
+            }
+            if conv.group == 1 { Ok(()) } else { write!(out, " group={}", conv.group) }
         }
+        Op::Clip { min, max } => write!(out, " min={min} max={max}"),
+        Op::LeakyRelu { alpha } => write!(out, " alpha={alpha}"),
         Op::MaxPool(pool) => write_window(out, pool),
         Op::AveragePool { pool, count_include_pad } => {
             write_window(out, pool)?;
@@ -48,6 +55,10 @@ fn write_attributes(out: &mut String, op: &Op) -> fmt::Result {
         Op::BatchNormalization { epsilon } => write!(out, " epsilon={epsilon}"),
         Op::Dropout { ratio } => write!(out, " ratio={ratio}"),
         Op::Relu
+        | Op::Sigmoid
+        | Op::Add
+        | Op::Mul
+        | Op::Concat
         | Op::GlobalMaxPool
         | Op::GlobalAveragePool
         | Op::Flatten

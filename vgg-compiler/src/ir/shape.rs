@@ -105,6 +105,40 @@ pub enum ShapeError {
         /// ONNX name of the operator.
         op: &'static str,
     },
+    /// Channels that do not fall into the groups of a convolution.
+    #[error(
+        "Conv has {group} groups, but {channels} input and {out_channels} output channels; both must be multiples of the number of groups"
+    )]
+    Groups {
+        /// Number of groups.
+        group: usize,
+        /// Input channels.
+        channels: usize,
+        /// Output channels.
+        out_channels: usize,
+    },
+    /// Activations that do not fit together.
+    #[error("{op} reads activations of {first} and {other}, expected {expected}")]
+    Operands {
+        /// ONNX name of the operator.
+        op: &'static str,
+        /// The first activation.
+        first: Shape,
+        /// The one that does not fit it.
+        other: Shape,
+        /// What would fit.
+        expected: &'static str,
+    },
+    /// An attribute that is no number.
+    #[error("{op} has {what} of {value}, expected a finite number")]
+    Number {
+        /// ONNX name of the operator.
+        op: &'static str,
+        /// Which attribute.
+        what: &'static str,
+        /// Its value as text.
+        value: String,
+    },
     /// The tensor has more elements than can be addressed.
     #[error("the output of {op} is too large to address")]
     Overflow {
@@ -126,9 +160,13 @@ pub fn windows(extent: usize, kernel: usize, stride: usize, begin: usize, end: u
     Some(if (count - 1) * stride >= extent + begin { count - 1 } else { count })
 }
 
-/// The shape that `op` makes of `input`.
-pub fn infer(op: &Op, input: Shape) -> Result<Shape, ShapeError> {
+/// The shape that `op` makes of the activations `inputs`, as many as it takes; of none it is an error of rank.
+pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, ShapeError> {
     let name = op.op_type();
+    let Some((&input, others)) = inputs.split_first() else {
+        let arrived = Shape::Flat { features: 0 };
+        return Err(ShapeError::Rank { op: name, expected: "an activation", arrived });
+    };
     let out = match op {
         Op::Conv(conv) => convolution(conv, image(name, input)?)?,
         Op::MaxPool(pool) => {
@@ -149,11 +187,34 @@ pub fn infer(op: &Op, input: Shape) -> Result<Shape, ShapeError> {
             Shape::Image { channels, height: 1, width: 1 }
         }
         Op::Lrn(lrn) if lrn.size == 0 => return Err(ShapeError::Zero { op: name, what: "a size" }),
-        Op::Lrn(_) | Op::BatchNormalization { .. } => {
+        Op::Lrn(lrn) => {
             image(name, input)?;
+            for (what, value) in [("an alpha", lrn.alpha), ("a beta", lrn.beta), ("a bias", lrn.bias)] {
+                number(name, what, value, value.is_finite())?;
+            }
             input
         }
-        Op::Relu | Op::Dropout { .. } => input,
+        Op::BatchNormalization { epsilon } => {
+            number(name, "an epsilon", *epsilon, epsilon.is_finite())?;
+            input
+        }
+        Op::Clip { min, max } => {
+            number(name, "a lower bound", *min, !min.is_nan())?;
+            number(name, "an upper bound", *max, !max.is_nan())?;
+            input
+        }
+        Op::LeakyRelu { alpha } => {
+            number(name, "a slope", *alpha, alpha.is_finite())?;
+            input
+        }
+        Op::Relu | Op::Sigmoid | Op::Dropout { .. } => input,
+        Op::Add | Op::Mul => match others.iter().find(|&&other| other != input) {
+            Some(&other) => {
+                return Err(ShapeError::Operands { op: name, first: input, other, expected: "two of one shape" });
+            }
+            None => input,
+        },
+        Op::Concat => concatenation(input, others)?,
         Op::Flatten => Shape::Flat { features: input.len() },
         Op::Gemm { out_features: 0 } => return Err(ShapeError::Zero { op: name, what: "an output count" }),
         Op::Gemm { out_features } => {
@@ -171,21 +232,55 @@ pub fn infer(op: &Op, input: Shape) -> Result<Shape, ShapeError> {
     }
 }
 
-/// The shapes of the parameters of `op`, in the order of [`Op::param_suffixes`].
+/// The shapes of the parameters of `op`, in the order of [`Op::param_suffixes`], when `input` is the first activation that it reads.
 pub fn param_shapes(op: &Op, input: Shape) -> Result<Vec<Vec<usize>>, ShapeError> {
     let name = op.op_type();
     Ok(match op {
         Op::Conv(conv) => {
             let [channels, ..] = image(name, input)?;
             let [kernel_height, kernel_width] = conv.kernel_shape;
+            let channels = channels / conv.group.max(1);
             vec![vec![conv.out_channels, channels, kernel_height, kernel_width], vec![conv.out_channels]]
         }
         Op::Gemm { out_features } => vec![vec![*out_features, flat(name, input)?], vec![*out_features]],
-        Op::BatchNormalization { .. } => {
-            let [channels, ..] = image(name, input)?;
-            vec![vec![channels]; 4]
-        }
+        Op::BatchNormalization { .. } => vec![vec![channels(input)]; 4],
         _ => Vec::new(),
+    })
+}
+
+/// The extent of axis 1.
+fn channels(shape: Shape) -> usize {
+    match shape {
+        Shape::Image { channels, .. } => channels,
+        Shape::Flat { features } => features,
+    }
+}
+
+fn number(op: &'static str, what: &'static str, value: f32, accepted: bool) -> Result<(), ShapeError> {
+    if accepted { Ok(()) } else { Err(ShapeError::Number { op, what, value: value.to_string() }) }
+}
+
+/// The channels of all together.
+fn concatenation(first: Shape, others: &[Shape]) -> Result<Shape, ShapeError> {
+    const OVERFLOW: ShapeError = ShapeError::Overflow { op: "Concat" };
+    let mut total = channels(first);
+    for &other in others {
+        let fits = match (first, other) {
+            (Shape::Flat { .. }, Shape::Flat { .. }) => true,
+            (Shape::Image { height, width, .. }, Shape::Image { height: rows, width: columns, .. }) => {
+                (height, width) == (rows, columns)
+            }
+            _ => false,
+        };
+        if !fits {
+            let expected = "vectors, or feature maps of one height and width";
+            return Err(ShapeError::Operands { op: "Concat", first, other, expected });
+        }
+        total = total.checked_add(channels(other)).ok_or(OVERFLOW)?;
+    }
+    Ok(match first {
+        Shape::Image { height, width, .. } => Shape::Image { channels: total, height, width },
+        Shape::Flat { .. } => Shape::Flat { features: total },
     })
 }
 
@@ -203,11 +298,21 @@ fn flat(op: &'static str, shape: Shape) -> Result<usize, ShapeError> {
     }
 }
 
-fn convolution(conv: &Conv, [_, height, width]: [usize; 3]) -> Result<Shape, ShapeError> {
-    if conv.out_channels == 0 {
-        return Err(ShapeError::Zero { op: "Conv", what: "an output channel count" });
+fn convolution(conv: &Conv, [channels, height, width]: [usize; 3]) -> Result<Shape, ShapeError> {
+    let zeros = [
+        (conv.out_channels == 0, "an output channel count"),
+        (conv.kernel_shape.contains(&0), "a kernel extent"),
+        (conv.dilations.contains(&0), "a dilation"),
+        (conv.group == 0, "a number of groups"),
+    ];
+    if let Some(&(_, what)) = zeros.iter().find(|(zero, _)| *zero) {
+        return Err(ShapeError::Zero { op: "Conv", what });
     }
-    let window = Pool { kernel_shape: conv.kernel_shape, strides: conv.strides, pads: conv.pads, ceil_mode: false };
+    let Conv { out_channels, group, .. } = *conv;
+    if !channels.is_multiple_of(group) || !out_channels.is_multiple_of(group) {
+        return Err(ShapeError::Groups { group, channels, out_channels });
+    }
+    let window = Pool { kernel_shape: conv.extent(), strides: conv.strides, pads: conv.pads, ceil_mode: false };
     pooling("Conv", &window, [conv.out_channels, height, width])
 }
 
@@ -298,8 +403,8 @@ mod tests {
 
     #[test]
     fn a_vector_cannot_be_convolved() {
-        let conv = Op::Conv(Conv { out_channels: 8, kernel_shape: [3, 3], strides: [1, 1], pads: [1; 4] });
-        let error = infer(&conv, Shape::Flat { features: 10 }).unwrap_err();
+        let conv = Op::Conv(Conv { pads: [1; 4], ..Conv::new(8, [3, 3]) });
+        let error = infer(&conv, &[Shape::Flat { features: 10 }]).unwrap_err();
         assert_eq!(error.to_string(), "Conv takes feature maps (C, H, W), but a tensor of shape 10 arrives");
     }
 
@@ -307,15 +412,15 @@ mod tests {
     fn global_pools_leave_one_pixel_a_channel() {
         for op in [Op::GlobalMaxPool, Op::GlobalAveragePool] {
             let image = Shape::Image { channels: 5, height: 7, width: 3 };
-            assert_eq!(infer(&op, image), Ok(Shape::Image { channels: 5, height: 1, width: 1 }));
-            assert!(infer(&op, Shape::Flat { features: 5 }).is_err());
+            assert_eq!(infer(&op, &[image]), Ok(Shape::Image { channels: 5, height: 1, width: 1 }));
+            assert!(infer(&op, &[Shape::Flat { features: 5 }]).is_err());
         }
     }
 
     #[test]
     fn padding_of_a_whole_window_is_named() {
         let pool = Pool { kernel_shape: [3, 2], strides: [2, 2], pads: [0, 2, 0, 0], ceil_mode: false };
-        let error = infer(&Op::MaxPool(pool), Shape::Image { channels: 1, height: 8, width: 9 }).unwrap_err();
+        let error = infer(&Op::MaxPool(pool), &[Shape::Image { channels: 1, height: 8, width: 9 }]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the padding [0, 2, 0, 0] (top, left, bottom, right) of MaxPool is not smaller than its 3x2 window"
@@ -328,7 +433,7 @@ mod tests {
         let pool = Pool { kernel_shape: [2, 3], strides: [2, 2], pads: [1, 0, 1, 0], ceil_mode: true };
         let infer = |count_include_pad, width| {
             let op = Op::AveragePool { pool, count_include_pad };
-            infer(&op, Shape::Image { channels: 1, height: 5, width })
+            infer(&op, &[Shape::Image { channels: 1, height: 5, width }])
         };
         assert_eq!(infer(true, 8), Err(ShapeError::PaddedCounts { op: "AveragePool" }));
         assert!(infer(false, 8).is_ok() && infer(true, 7).is_ok());
@@ -337,7 +442,76 @@ mod tests {
     #[test]
     fn a_window_larger_than_the_image_is_named() {
         let pool = Op::MaxPool(Pool { kernel_shape: [3, 3], strides: [2, 2], pads: [0; 4], ceil_mode: true });
-        let error = infer(&pool, Shape::Image { channels: 1, height: 2, width: 9 }).unwrap_err();
+        let error = infer(&pool, &[Shape::Image { channels: 1, height: 2, width: 9 }]).unwrap_err();
         assert_eq!(error.to_string(), "the 3x3 window of MaxPool is larger than the padded image of 2x9");
+    }
+    const IMAGE: Shape = Shape::Image { channels: 6, height: 9, width: 8 };
+
+    fn conv(change: impl FnOnce(&mut Conv)) -> Op {
+        let mut conv = Conv::new(4, [3, 3]);
+        change(&mut conv);
+        Op::Conv(conv)
+    }
+
+    #[test]
+    fn a_dilated_kernel_reaches_further() {
+        let op = conv(|conv| conv.dilations = [2, 3]);
+        assert_eq!(infer(&op, &[IMAGE]), Ok(Shape::Image { channels: 4, height: 5, width: 2 }));
+        let error = infer(&conv(|conv| conv.dilations = [1, 4]), &[IMAGE]).unwrap_err();
+        assert_eq!(error.to_string(), "the 3x9 window of Conv is larger than the padded image of 9x8");
+        let error = infer(&conv(|conv| conv.dilations = [usize::MAX; 2]), &[IMAGE]).unwrap_err();
+        assert!(matches!(error, ShapeError::Window { .. }), "{error}");
+        let error = infer(&conv(|conv| conv.dilations = [0, 1]), &[IMAGE]).unwrap_err();
+        assert_eq!(error.to_string(), "Conv has a dilation of 0");
+    }
+
+    #[test]
+    fn groups_divide_both_sides() {
+        let op = conv(|conv| conv.group = 2);
+        assert_eq!(infer(&op, &[IMAGE]), Ok(Shape::Image { channels: 4, height: 7, width: 6 }));
+        assert_eq!(param_shapes(&op, IMAGE), Ok(vec![vec![4, 3, 3, 3], vec![4]]));
+        for group in [3, 4] {
+            let error = infer(&conv(|conv| conv.group = group), &[IMAGE]).unwrap_err();
+            assert_eq!(error, ShapeError::Groups { group, channels: 6, out_channels: 4 });
+        }
+        assert!(infer(&conv(|conv| conv.group = 0), &[IMAGE]).is_err());
+    }
+
+    #[test]
+    fn operands_must_fit_together() {
+        let (map, vector) =
+            (|channels| Shape::Image { channels, height: 2, width: 3 }, |features| Shape::Flat { features });
+        for op in [Op::Add, Op::Mul] {
+            assert_eq!(infer(&op, &[map(5), map(5)]), Ok(map(5)));
+            assert_eq!(infer(&op, &[vector(5), vector(5)]), Ok(vector(5)));
+            for pair in [[map(5), map(6)], [vector(5), vector(1)], [map(1), vector(6)]] {
+                assert!(matches!(infer(&op, &pair), Err(ShapeError::Operands { .. })), "{pair:?}");
+            }
+        }
+        assert_eq!(infer(&Op::Concat, &[map(5), map(1), map(7)]), Ok(map(13)));
+        assert_eq!(infer(&Op::Concat, &[vector(5), vector(2)]), Ok(vector(7)));
+        assert_eq!(infer(&Op::Concat, &[map(5)]), Ok(map(5)));
+        let error = infer(&Op::Concat, &[map(5), IMAGE]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Concat reads activations of 5x2x3 and 6x9x8, expected vectors, or feature maps of one height and width"
+        );
+        assert!(infer(&Op::Concat, &[map(5), vector(30)]).is_err());
+        let huge = Shape::Flat { features: usize::MAX };
+        assert_eq!(infer(&Op::Concat, &[huge, huge]), Err(ShapeError::Overflow { op: "Concat" }));
+    }
+
+    #[test]
+    fn bounds_and_slopes_are_numbers() {
+        let infer = |op| infer(&op, &[IMAGE]);
+        assert_eq!(infer(Op::Clip { min: f32::NEG_INFINITY, max: 6.0 }), Ok(IMAGE));
+        for op in [
+            Op::Clip { min: f32::NAN, max: 6.0 },
+            Op::Clip { min: 0.0, max: f32::NAN },
+            Op::LeakyRelu { alpha: f32::INFINITY },
+            Op::BatchNormalization { epsilon: f32::NAN },
+        ] {
+            assert!(matches!(infer(op), Err(ShapeError::Number { .. })), "{op:?}");
+        }
     }
 }

@@ -23,9 +23,14 @@ impl TypedGraph {
         self.shape(self.graph.input)
     }
 
-    /// The output's shape.
+    /// The first output's shape.
     pub fn output_shape(&self) -> Shape {
-        self.shape(self.graph.output)
+        self.graph.outputs.first().map_or(Shape::Flat { features: 0 }, |&output| self.shape(output))
+    }
+
+    /// The shapes of all outputs.
+    pub fn output_shapes(&self) -> impl ExactSizeIterator<Item = Shape> + '_ {
+        self.graph.outputs.iter().map(|&output| self.shape(output))
     }
 
     /// Trained numbers in all parameters.
@@ -122,9 +127,12 @@ pub enum VerifyError {
         /// The input.
         name: String,
     },
-    /// The output is made by no node.
-    #[error("the network has no layers: its output is its input")]
+    /// An output is made by no node.
+    #[error("the network has no layers between its input and an output")]
     Empty,
+    /// There is no output.
+    #[error("the network has no output")]
+    NoOutput,
 }
 
 /// Checks every invariant of `graph` and infers its shapes. All violations are reported, as far as they can be told apart.
@@ -136,7 +144,10 @@ pub fn verify(mut graph: Graph) -> Result<TypedGraph, Vec<VerifyError>> {
         Some(input) => errors.push(VerifyError::Input { name: input.name.clone() }),
         None => errors.push(VerifyError::Input { name: format!("value {}", graph.input.0) }),
     }
-    if graph.nodes.is_empty() || graph.output == graph.input {
+    if graph.outputs.is_empty() {
+        errors.push(VerifyError::NoOutput);
+    }
+    if graph.nodes.is_empty() || graph.outputs.contains(&graph.input) {
         errors.push(VerifyError::Empty);
     }
     if !errors.is_empty() {
@@ -151,11 +162,12 @@ pub fn verify(mut graph: Graph) -> Result<TypedGraph, Vec<VerifyError>> {
             continue;
         }
         let node = &graph.nodes[index];
-        let Some(input) = graph.values[node.inputs[0].0].shape else {
-            continue; // the error that left it unknown is already reported
+        let Some(inputs) = node.inputs.iter().map(|input| graph.values[input.0].shape).collect::<Option<Vec<_>>>()
+        else {
+            continue; // the error that left one unknown is already reported
         };
-        param_shapes(&graph, node, input, &mut errors);
-        match shape::infer(&node.op, input) {
+        param_shapes(&graph, node, inputs[0], &mut errors);
+        match shape::infer(&node.op, &inputs) {
             Ok(output) => {
                 let id = node.output;
                 made.insert(id);
@@ -167,8 +179,8 @@ pub fn verify(mut graph: Graph) -> Result<TypedGraph, Vec<VerifyError>> {
             }
         }
     }
-    if errors.is_empty() && !made.contains(&graph.output) {
-        errors.push(VerifyError::Undefined { node: graph.name.clone(), what: "an output".into() });
+    if errors.is_empty() {
+        outputs(&graph, &made, &mut errors);
     }
     if errors.is_empty() { Ok(TypedGraph { graph }) } else { Err(errors) }
 }
@@ -188,6 +200,17 @@ fn unique_names(graph: &Graph, errors: &mut Vec<VerifyError>) {
     check("initializers", &mut graph.params.iter().map(|param| &param.name));
 }
 
+fn outputs(graph: &Graph, made: &BTreeSet<ValueId>, errors: &mut Vec<VerifyError>) {
+    let mut seen = BTreeSet::new();
+    for output in &graph.outputs {
+        if !made.contains(output) {
+            errors.push(VerifyError::Undefined { node: graph.name.clone(), what: "an output".into() });
+        } else if !seen.insert(output) {
+            errors.push(VerifyError::Duplicate { name: graph.values[output.0].name.clone(), what: "outputs" });
+        }
+    }
+}
+
 fn references(graph: &Graph, node: &Node, made: &BTreeSet<ValueId>, errors: &mut Vec<VerifyError>) {
     let arity = |what, expected, arrived| VerifyError::Arity {
         node: node.name.clone(),
@@ -196,8 +219,9 @@ fn references(graph: &Graph, node: &Node, made: &BTreeSet<ValueId>, errors: &mut
         expected,
         arrived,
     };
-    if node.inputs.len() != 1 {
-        errors.push(arity("activations", 1, node.inputs.len()));
+    let taken = node.op.arity(node.inputs.len());
+    if node.inputs.len() != taken {
+        errors.push(arity("activations", taken, node.inputs.len()));
     }
     if node.params.len() != node.op.param_suffixes().len() {
         errors.push(arity("parameters", node.op.param_suffixes().len(), node.params.len()));
@@ -228,6 +252,62 @@ fn param_shapes(graph: &Graph, node: &Node, input: Shape, errors: &mut Vec<Verif
                 arrived: param.shape.clone(),
                 expected,
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::testing::{Builder, conv3, image};
+    use crate::ir::{Op, Value};
+
+    fn residual() -> Graph {
+        Builder::new(image(4, 5, 5))
+            .op("conv1", conv3(4))
+            .op("relu1", Op::Relu)
+            .join("sum", Op::Add, &["conv1", "relu1"])
+            .join("both", Op::Concat, &["sum", "image", "relu1"])
+            .finish()
+    }
+
+    #[test]
+    fn branches_meet_again() {
+        let mut graph = residual();
+        let sum = graph.nodes[2].output;
+        graph.outputs.push(sum);
+        let typed = verify(graph).unwrap();
+        assert_eq!(typed.output_shapes().collect::<Vec<_>>(), [image(12, 5, 5), image(4, 5, 5)]);
+    }
+
+    #[test]
+    fn outputs_are_made_and_differ() {
+        let broken = |change: &dyn Fn(&mut Graph)| {
+            let mut graph = residual();
+            change(&mut graph);
+            verify(graph).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(broken(&|graph| graph.outputs.clear()), "the network has no output");
+        assert!(broken(&|graph| graph.outputs.push(graph.input)).contains("between its input and an output"));
+        assert!(broken(&|graph| graph.outputs.push(graph.outputs[0])).contains("`both` stands for two outputs"));
+        let unmade = |graph: &mut Graph| {
+            graph.values.push(Value { name: "lost".into(), shape: None });
+            graph.outputs.push(ValueId(graph.values.len() - 1));
+        };
+        assert!(broken(&unmade).contains("an output that no earlier layer makes"));
+    }
+
+    #[test]
+    fn every_operator_has_its_number_of_operands() {
+        for (op, count, expected) in [(Op::Add, 1, 2), (Op::Mul, 3, 2), (Op::Relu, 2, 1), (Op::Concat, 0, 1)] {
+            let mut graph = residual();
+            graph.nodes[2].op = op;
+            graph.nodes[2].inputs = vec![graph.nodes[0].output; count];
+            let error = &verify(graph).unwrap_err()[0];
+            assert!(
+                matches!(error, VerifyError::Arity { what: "activations", expected: e, arrived, .. } if (*e, *arrived) == (expected, count)),
+                "{error}"
+            );
         }
     }
 }

@@ -47,11 +47,13 @@ pub(super) fn model(graph: &TypedGraph, header: &Header, options: &ExportOptions
             message.value_info.push(context.value(graph.input));
         }
     }
-    for node in &graph.nodes {
-        let value = context.value(node.output);
-        let listed = options.outputs == Outputs::All || node.output == graph.output;
-        if listed { &mut message.output } else { &mut message.value_info }.push(value);
-    }
+    let all = || graph.nodes.iter().map(|node| node.output);
+    let (outputs, hidden): (Vec<ValueId>, Vec<ValueId>) = match options.outputs {
+        Outputs::All => (all().collect(), Vec::new()),
+        Outputs::Final => (graph.outputs.clone(), all().filter(|value| !graph.outputs.contains(value)).collect()),
+    };
+    message.output.extend(outputs.into_iter().map(|value| context.value(value)));
+    message.value_info.extend(hidden.into_iter().map(|value| context.value(value)));
     Ok(ModelProto {
         ir_version: Some(ir_version),
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(options.opset.into()) }],
@@ -128,9 +130,30 @@ fn point(tensor: &mut TensorProto, location: &str, header: &Header, param: Param
 /// The names of the tensors that are no activations. An ONNX graph has one name space for both.
 struct Names {
     params: Vec<String>,
-    /// The ratios of the dropouts, by the name of the node.
-    ratios: BTreeMap<String, String>,
+    /// The scalars that operators read beside their parameters, by the name of the node: in the order of its inputs, none where one is
+    /// left out.
+    scalars: BTreeMap<String, Vec<Option<Scalar>>>,
     pixels: PixelNames,
+}
+
+/// A scalar with its name.
+type Scalar = (String, f32);
+
+/// The scalars of an operator, by what they are.
+fn scalars(op: &Op) -> Vec<Option<(&'static str, f32)>> {
+    match *op {
+        Op::Dropout { ratio } => vec![Some(("ratio", ratio))],
+        Op::Clip { min, max } => {
+            let mut bounds =
+                vec![(min > f32::NEG_INFINITY).then_some(("min", min)), (max < f32::INFINITY).then_some(("max", max))];
+            // Inputs that are left out at the end have no name at all.
+            while let Some(None) = bounds.last() {
+                bounds.pop();
+            }
+            bounds
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn names(graph: &TypedGraph) -> Names {
@@ -143,9 +166,12 @@ fn names(graph: &TypedGraph) -> Names {
         name
     };
     let params = graph.params.iter().map(|param| free(&param.name)).collect();
-    let dropouts = graph.nodes.iter().filter(|node| matches!(node.op, Op::Dropout { .. }));
-    let ratios = dropouts.map(|node| (node.name.clone(), free(&format!("{}_ratio", node.name)))).collect();
-    Names { params, ratios, pixels: PixelNames::new(free) }
+    let mut named = |node: &Node| -> Vec<Option<Scalar>> {
+        let mut name = |(what, value)| (free(&format!("{}_{what}", node.name)), value);
+        scalars(&node.op).into_iter().map(|scalar| scalar.map(&mut name)).collect()
+    };
+    let scalars = graph.nodes.iter().map(|node| (node.name.clone(), named(node))).collect();
+    Names { params, scalars, pixels: PixelNames::new(free) }
 }
 
 struct Context<'a> {
@@ -178,14 +204,13 @@ impl Context<'_> {
     }
 
     /// A node, and the scalars that it reads beside its parameters.
-    fn node(&self, node: &Node) -> (NodeProto, Option<TensorProto>) {
+    fn node(&self, node: &Node) -> (NodeProto, Vec<TensorProto>) {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.graph.values[id.0].name.clone()).collect();
         input.extend(node.params.iter().map(|id| self.names.params[id.0].clone()));
-        let scalar = match node.op {
-            Op::Dropout { ratio } => self.names.ratios.get(&node.name).map(|name| scalar(name, ratio)),
-            _ => None,
-        };
-        input.extend(scalar.iter().filter_map(|tensor| tensor.name.clone()));
+        let scalars = self.names.scalars.get(&node.name).map_or(&[][..], Vec::as_slice);
+        // The empty name stands for an input that is left out.
+        input.extend(scalars.iter().map(|scalar| scalar.as_ref().map_or_else(String::new, |(name, _)| name.clone())));
+        let scalars = scalars.iter().flatten().map(|(name, value)| scalar(name, *value)).collect();
         let message = NodeProto {
             input,
             output: vec![self.graph.values[node.output.0].name.clone()],
@@ -195,7 +220,7 @@ impl Context<'_> {
             attribute: attributes(&node.op, self.graph.shape(node.inputs[0]), self.graph.shape(node.output)),
             doc_string: None,
         };
-        (message, scalar)
+        (message, scalars)
     }
 }
 
@@ -212,8 +237,8 @@ fn scalar(name: &str, value: f32) -> TensorProto {
 fn attributes(op: &Op, input: Shape, output: Shape) -> Vec<AttributeProto> {
     match op {
         Op::Conv(conv) => vec![
-            list("dilations", &[1, 1]),
-            int("group", 1),
+            list("dilations", &conv.dilations),
+            int("group", conv.group),
             list("kernel_shape", &conv.kernel_shape),
             list("pads", &conv.pads),
             list("strides", &conv.strides),
@@ -229,8 +254,16 @@ fn attributes(op: &Op, input: Shape, output: Shape) -> Vec<AttributeProto> {
         Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
         Op::Flatten => vec![int("axis", 1)],
         Op::Gemm { .. } => vec![float("alpha", 1.0), float("beta", 1.0), int("transA", 0), int("transB", 1)],
-        Op::Softmax | Op::LogSoftmax => vec![int("axis", 1)],
-        Op::Relu | Op::GlobalMaxPool | Op::GlobalAveragePool | Op::Dropout { .. } => Vec::new(),
+        Op::LeakyRelu { alpha } => vec![float("alpha", *alpha)],
+        Op::Concat | Op::Softmax | Op::LogSoftmax => vec![int("axis", 1)],
+        Op::Relu
+        | Op::Clip { .. }
+        | Op::Sigmoid
+        | Op::Add
+        | Op::Mul
+        | Op::GlobalMaxPool
+        | Op::GlobalAveragePool
+        | Op::Dropout { .. } => Vec::new(),
     }
 }
 
@@ -304,7 +337,7 @@ mod tests {
                 let pool =
                     Pool { kernel_shape: [kernel, 1], strides: [stride, 1], pads: [begin, 0, end, 0], ceil_mode: true };
                 let input = Shape::Image { channels: 1, height: extent, width: 3 };
-                let Ok(output) = shape::infer(&Op::MaxPool(pool), input) else { continue };
+                let Ok(output) = shape::infer(&Op::MaxPool(pool), &[input]) else { continue };
                 if begin >= kernel || end >= kernel {
                     continue;
                 }

@@ -58,7 +58,7 @@ pub enum Batch {
 /// What a model gives back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outputs {
-    /// The network's output.
+    /// The network's outputs.
     Final,
     /// The result of every node, in their order, so that each layer can be compared.
     All,

@@ -28,7 +28,7 @@ mod tests {
         let names: Vec<_> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["flatten", "fc1"]);
         assert_eq!(graph.nodes[1].inputs, [graph.nodes[0].output]);
-        assert_eq!(graph.output, graph.nodes[1].output);
+        assert_eq!(graph.outputs, [graph.nodes[1].output]);
         crate::ir::verify(graph).unwrap();
     }
 }

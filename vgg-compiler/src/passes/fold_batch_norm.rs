@@ -1,6 +1,6 @@
 //! Batch normalisation with stored statistics is an affine map of each channel, and so is the end of a convolution.
 
-use crate::ir::{FoldedRole, Graph, Op, Param, ParamSource};
+use crate::ir::{FoldedRole, Graph, Op, Param, ParamId, ParamSource};
 
 /// Folds every `BatchNormalization` that alone reads a convolution into that convolution's weight and bias.
 ///
@@ -10,7 +10,7 @@ pub fn fold_batch_norm(graph: &mut Graph) {
     while let Some((conv, batch_norm)) = find(graph) {
         let removed = graph.nodes.remove(batch_norm);
         let Op::BatchNormalization { epsilon } = removed.op else { return };
-        let boxed = |id: crate::ir::ParamId| Box::new(graph.params[id.0].clone());
+        let boxed = |id: ParamId| Box::new(graph.params[id.0].clone());
         let [weight, bias] = [graph.nodes[conv].params[0], graph.nodes[conv].params[1]];
         let conv_params = [boxed(weight), boxed(bias)];
         let statistics = &removed.params;
@@ -33,14 +33,16 @@ pub fn fold_batch_norm(graph: &mut Graph) {
     graph.compact();
 }
 
-/// A convolution whose output only a batch normalisation reads, and that batch normalisation.
+/// A convolution whose output only a batch normalisation reads and whose parameters are its own, and that batch normalisation.
 fn find(graph: &Graph) -> Option<(usize, usize)> {
     graph.nodes.iter().enumerate().find_map(|(batch_norm, node)| {
         let Op::BatchNormalization { .. } = node.op else { return None };
         let conv = graph.producer(node.inputs[0])?;
         let convolution = &graph.nodes[conv];
-        let alone = graph.consumers(convolution.output).count() == 1 && graph.output != convolution.output;
-        let declared = convolution.params.iter().all(|id| graph.params[id.0].source == ParamSource::Stored);
+        let alone = graph.consumers(convolution.output).count() == 1 && !graph.outputs.contains(&convolution.output);
+        let own = |id: &ParamId| graph.nodes.iter().filter(|other| other.params.contains(id)).count() == 1;
+        let stored = |id: &ParamId| graph.params[id.0].source == ParamSource::Stored;
+        let declared = convolution.params.iter().all(|id| stored(id) && own(id));
         (matches!(convolution.op, Op::Conv(_)) && alone && declared).then_some((conv, batch_norm))
     })
 }

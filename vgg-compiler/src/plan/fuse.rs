@@ -1,8 +1,9 @@
-//! fuse_epilogue: what a convolution or a fully connected layer can do before it stores its result.
+//! fuse_epilogue: what a layer can do before it stores its result.
 
-use crate::ir::{Node, Op, Pool, TypedGraph, ValueId};
+use crate::ir::{Node, Op, Pool, Shape, TypedGraph, ValueId};
 
 use super::PlanError;
+use super::select_algorithm::{Groups, groups};
 
 /// A run of nodes that one step computes.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,9 +15,9 @@ pub(super) struct Fused<'a> {
 }
 
 impl Fused<'_> {
-    /// The value that is read.
-    pub(super) fn input(&self) -> ValueId {
-        self.node.inputs[0]
+    /// The values that are read.
+    pub(super) fn inputs(&self) -> &[ValueId] {
+        &self.node.inputs
     }
 
     /// The value that is written.
@@ -43,21 +44,23 @@ impl Fused<'_> {
     }
 }
 
-/// Groups the nodes of `graph`: `Conv [Relu] [MaxPool]` and `Gemm [Relu]` become one step, everything else is one by itself.
+/// Groups the nodes of `graph`: `Conv [Relu] [MaxPool]` and `[Gemm | Add | Mul | BatchNormalization] [Relu]` become one step,
+/// everything else is one by itself. A group stands where its first node stands in the graph.
 ///
-/// A value in `barriers` is always stored as it is, as is one that several nodes read.
+/// A value in `barriers` is always stored as it is, as is one that several nodes read and one that is an output.
 pub(super) fn fuse_epilogue<'a>(graph: &'a TypedGraph, barriers: &[ValueId]) -> Result<Vec<Fused<'a>>, PlanError> {
     let mut groups: Vec<Fused<'a>> = Vec::new();
     for node in &graph.nodes {
         match node.op {
-            Op::BatchNormalization { .. } | Op::Dropout { .. } => {
+            Op::Dropout { .. } => {
                 return Err(PlanError::Unprepared { layer: node.name.clone(), op: node.op.op_type() });
             }
             _ => {}
         }
-        match groups.last_mut() {
-            Some(group) if continues(graph, group, node, barriers) => group.epilogue.push(node),
-            _ => groups.push(Fused { node, epilogue: Vec::new() }),
+        // Branches may interleave: the group that a node continues need not be the last one.
+        match groups.iter_mut().rev().find(|group| continues(graph, group, node, barriers)) {
+            Some(group) => group.epilogue.push(node),
+            None => groups.push(Fused { node, epilogue: Vec::new() }),
         }
     }
     Ok(groups)
@@ -67,14 +70,22 @@ fn continues(graph: &TypedGraph, group: &Fused<'_>, node: &Node, barriers: &[Val
     let value = group.output();
     if node.inputs[0] != value
         || barriers.contains(&value)
-        || value == graph.output
+        || graph.outputs.contains(&value)
         || graph.consumers(value).count() != 1
     {
         return false;
     }
     match (&group.node.op, &node.op) {
-        (Op::Conv(_) | Op::Gemm { .. }, Op::Relu) => group.epilogue.is_empty(),
-        (Op::Conv(_), Op::MaxPool(_)) => group.pool().is_none(),
+        (Op::Conv(_) | Op::Gemm { .. } | Op::Add | Op::Mul | Op::BatchNormalization { .. }, Op::Relu) => {
+            group.epilogue.is_empty()
+        }
+        (Op::Conv(conv), Op::MaxPool(_)) => {
+            let channels = match graph.shape(group.node.inputs[0]) {
+                Shape::Image { channels, .. } => channels,
+                Shape::Flat { .. } => return false,
+            };
+            group.pool().is_none() && groups(conv, channels) != Groups::Together
+        }
         _ => false,
     }
 }
@@ -85,7 +96,7 @@ mod tests {
     use crate::ir::testing::{Builder, conv3, image, max_pool};
     use crate::ir::verify;
 
-    fn groups(graph: &TypedGraph, barriers: &[ValueId]) -> Vec<String> {
+    fn fused(graph: &TypedGraph, barriers: &[ValueId]) -> Vec<String> {
         fuse_epilogue(graph, barriers).unwrap().iter().map(|group| group.layers().join("+")).collect()
     }
 
@@ -112,14 +123,39 @@ mod tests {
     fn the_epilogue_is_bias_relu_pool_and_no_more() {
         let graph = sample();
         let expected = ["conv1+relu1+pool1", "pool2", "conv2+pool3", "relu2", "flatten", "fc1+relu3", "relu4"];
-        assert_eq!(groups(&graph, &[]), expected);
+        assert_eq!(fused(&graph, &[]), expected);
     }
 
     #[test]
     fn a_barrier_is_stored() {
         let graph = sample();
         let relu1 = graph.nodes[1].output;
-        assert_eq!(groups(&graph, &[relu1])[..2], ["conv1+relu1", "pool1"]);
+        assert_eq!(fused(&graph, &[relu1])[..2], ["conv1+relu1", "pool1"]);
+    }
+
+    #[test]
+    fn interleaved_branches_fuse_and_shared_values_do_not() {
+        let graph = Builder::new(image(8, 8, 8))
+            .op("conv1", conv3(8))
+            .join("conv2", conv3(8), &["image"])
+            .join("relu1", Op::Relu, &["conv1"])
+            .join("relu2", Op::Relu, &["conv2"])
+            .join("pool1", max_pool(2, 2, false), &["relu1"])
+            .join("pool2", max_pool(2, 2, false), &["relu2"])
+            .join("sum", Op::Add, &["pool1", "pool2"])
+            .op("relu3", Op::Relu)
+            .join("norm", Op::BatchNormalization { epsilon: 1e-5 }, &["relu3"])
+            .op("relu4", Op::Relu)
+            .join("product", Op::Mul, &["relu3", "relu4"])
+            .finish();
+        let mut with_output = graph.clone();
+        let graph = verify(graph).unwrap();
+        let expected = ["conv1+relu1+pool1", "conv2+relu2+pool2", "sum+relu3", "norm+relu4", "product"];
+        assert_eq!(fused(&graph, &[]), expected);
+        with_output.outputs.push(graph.nodes[6].output);
+        with_output.outputs.push(graph.nodes[2].output);
+        let expected = ["conv1+relu1", "conv2+relu2+pool2", "pool1", "sum", "relu3", "norm+relu4", "product"];
+        assert_eq!(fused(&verify(with_output).unwrap(), &[]), expected, "outputs are stored");
     }
 
     #[test]

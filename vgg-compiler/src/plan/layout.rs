@@ -19,7 +19,7 @@ pub(super) fn assign_layout(graph: &TypedGraph, groups: &[Fused<'_>]) -> BTreeMa
             let layout = match graph.shape(value) {
                 Shape::Flat { features } => Layout::Flat { features },
                 Shape::Image { channels, height, width } => {
-                    let readers = || groups.iter().filter(|group| group.input() == value);
+                    let readers = || groups.iter().filter(|group| group.inputs().contains(&value));
                     let convolutions = readers().filter_map(|group| match &group.node.op {
                         Op::Conv(conv) => Some(conv.pads),
                         _ => None,

@@ -10,13 +10,19 @@ const ALIGNMENT: usize = 16;
 /// Buffers are placed from the largest to the smallest, each at the lowest offset where it overlaps no placed buffer
 /// that lives at the same time (Pisarchyk & Lee, 2020, "greedy by size").
 pub(super) fn plan_memory(steps: &[Step], buffers: &mut [Buffer]) -> usize {
+    let mut written = vec![false; buffers.len()];
     for (index, step) in steps.iter().enumerate() {
         if let Operand::Buffer(buffer) = step.output {
-            buffers[buffer].written = index;
+            // A concatenation writes its buffer in several steps.
+            if !std::mem::replace(&mut written[buffer], true) {
+                buffers[buffer].written = index;
+            }
             buffers[buffer].last_read = index;
         }
-        if let Operand::Buffer(buffer) = step.input {
-            buffers[buffer].last_read = index;
+        for &input in &step.inputs {
+            if let Operand::Buffer(buffer) = input {
+                buffers[buffer].last_read = index;
+            }
         }
     }
     let mut by_size: Vec<usize> = (0..buffers.len()).collect();

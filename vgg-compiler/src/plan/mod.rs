@@ -14,11 +14,14 @@ mod print;
 mod select_algorithm;
 mod step;
 
-pub use step::{Algorithm, BLOCK, Blocked, Buffer, ConvStep, ExecutionPlan, Layout, Operand, Step, StepKind};
+pub use step::{
+    Activation, Algorithm, BLOCK, Blocked, Buffer, Combination, ConvStep, ExecutionPlan, Layout, Operand, Step,
+    StepKind,
+};
 
 use std::collections::BTreeMap;
 
-use crate::ir::{Op, Pool, TypedGraph, ValueId};
+use crate::ir::{Node, Op, Pool, TypedGraph, ValueId};
 use fuse::Fused;
 
 /// What may differ between two plans of one network.
@@ -89,7 +92,7 @@ pub fn plan(graph: &TypedGraph, options: &PlanOptions) -> Result<ExecutionPlan, 
         name: graph.name.clone(),
         batch: options.batch,
         input: graph.input_shape(),
-        output: graph.output_shape(),
+        outputs: graph.output_shapes().collect(),
         steps,
         buffers,
         arena_len,
@@ -107,10 +110,19 @@ struct Placement<'a> {
 }
 
 impl Placement<'_> {
+    /// How operations on channels see `value`.
     fn blocked(&self, value: ValueId) -> Blocked {
         match self.layouts[&value] {
             Layout::Blocked(blocked) => blocked,
-            Layout::Flat { features } => Blocked { channels: features, height: 1, width: 1, block: 1, halo: [0; 4] },
+            Layout::Flat { features } => Blocked::pixel(features),
+        }
+    }
+
+    /// How operations on single numbers see `value`.
+    fn numbers(&self, value: ValueId) -> Blocked {
+        match self.layouts[&value] {
+            Layout::Blocked(blocked) => blocked,
+            Layout::Flat { features } => Blocked::vector(features),
         }
     }
 
@@ -135,12 +147,13 @@ impl Placement<'_> {
         if value == self.graph.input && self.is_flat(value) { Operand::Input } else { self.buffer(value) }
     }
 
-    /// Where `value` is written to: a flat output goes straight to the caller.
+    /// Where `value` is written to: a flat output that no layer reads goes straight to the caller.
     fn write(&mut self, value: ValueId) -> Operand {
-        if value == self.graph.output && self.is_flat(value) && self.graph.consumers(value).next().is_none() {
-            Operand::Output
-        } else {
-            self.buffer(value)
+        match self.graph.outputs.iter().position(|&output| output == value) {
+            Some(index) if self.is_flat(value) && self.graph.consumers(value).next().is_none() => {
+                Operand::Output(index)
+            }
+            _ => self.buffer(value),
         }
     }
 
@@ -155,17 +168,28 @@ impl Placement<'_> {
                 layers: Vec::new(),
                 value,
                 kind,
-                input: Operand::Input,
+                inputs: vec![Operand::Input],
                 output,
             });
         }
     }
 
     fn place(&mut self, group: &Fused<'_>) {
-        let (from, to) = (group.input(), group.output());
-        let (input, output) = (self.read(from), self.write(to));
-        let flat = self.is_flat(from);
+        let (from, to) = (group.inputs()[0], group.output());
+        if group.node.op == Op::Concat {
+            return self.concatenate(group.node);
+        }
+        let inputs: Vec<Operand> = group.inputs().iter().map(|&value| self.read(value)).collect();
+        let output = self.write(to);
         let (source, target) = (self.blocked(from), self.blocked(to));
+        let activation =
+            |function| StepKind::Activation { input: self.numbers(from), output: self.numbers(to), function };
+        let combination = |operation| StepKind::Combine {
+            inputs: [self.numbers(group.inputs()[0]), self.numbers(group.inputs()[1])],
+            output: self.numbers(to),
+            operation,
+            relu: group.relu(),
+        };
         let kind = match group.node.op {
             Op::Conv(conv) => StepKind::Conv(ConvStep {
                 input: source,
@@ -173,6 +197,8 @@ impl Placement<'_> {
                 kernel: conv.kernel_shape,
                 strides: conv.strides,
                 pads: conv.pads,
+                dilations: conv.dilations,
+                group: conv.group,
                 relu: group.relu(),
                 pool: group.pool(),
                 params: [group.node.params[0], group.node.params[1]],
@@ -187,8 +213,19 @@ impl Placement<'_> {
                 StepKind::AveragePool { input: source, output: target, pool: whole(source), count_include_pad: false }
             }
             Op::Lrn(lrn) => StepKind::Lrn { input: source, output: target, lrn },
-            Op::Relu if flat => StepKind::FlatRelu { features: source.channels },
-            Op::Relu => StepKind::Relu { input: source, output: target },
+            Op::BatchNormalization { epsilon } => StepKind::Affine {
+                input: source,
+                output: target,
+                epsilon,
+                relu: group.relu(),
+                params: std::array::from_fn(|index| group.node.params[index]),
+            },
+            Op::Relu => activation(Activation::Relu),
+            Op::Clip { min, max } => activation(Activation::Clip { min, max }),
+            Op::LeakyRelu { alpha } => activation(Activation::LeakyRelu { alpha }),
+            Op::Sigmoid => activation(Activation::Sigmoid),
+            Op::Add => combination(Combination::Add),
+            Op::Mul => combination(Combination::Mul),
             Op::Flatten => StepKind::Flatten { input: source },
             Op::Gemm { out_features } => StepKind::Gemm {
                 in_features: source.channels,
@@ -198,28 +235,39 @@ impl Placement<'_> {
             },
             Op::Softmax => StepKind::Softmax { features: source.channels },
             Op::LogSoftmax => StepKind::LogSoftmax { features: source.channels },
-            // `fuse_epilogue` has refused these.
-            Op::BatchNormalization { .. } | Op::Dropout { .. } => return,
+            // `fuse_epilogue` has refused the one, and the other is done above.
+            Op::Dropout { .. } | Op::Concat => return,
         };
         let name = group.node.name.clone();
-        self.steps.push(Step { name, layers: group.layers(), value: to, kind, input, output });
+        self.steps.push(Step { name, layers: group.layers(), value: to, kind, inputs, output });
     }
 
-    /// Gives feature maps that are the network's output back as NCHW.
+    /// One copy for each operand of the concatenation `node`; the last one completes its value.
+    fn concatenate(&mut self, node: &Node) {
+        let (value, output) = (node.output, self.blocked(node.output));
+        let mut first = 0;
+        for (index, &from) in node.inputs.iter().enumerate() {
+            let input = self.blocked(from);
+            let last = index + 1 == node.inputs.len();
+            let (name, layers) =
+                if last { (node.name.clone(), vec![node.name.clone()]) } else { ("concat".into(), Vec::new()) };
+            let kind = StepKind::Concat { input, output, first };
+            let (inputs, output) = (vec![self.read(from)], self.write(value));
+            self.steps.push(Step { name, layers, value, kind, inputs, output });
+            first += input.channels;
+        }
+    }
+
+    /// Gives the outputs that are not written yet back to the caller: feature maps as NCHW.
     fn finish(mut self) -> Self {
-        let value = self.graph.output;
-        let written = self.steps.iter().any(|step| step.output == Operand::Output);
-        if !written {
-            let input = self.buffer(value);
+        for (index, &value) in self.graph.outputs.iter().enumerate() {
+            let output = Operand::Output(index);
+            if self.steps.iter().any(|step| step.output == output) {
+                continue;
+            }
+            let inputs = vec![self.buffer(value)];
             let kind = StepKind::Flatten { input: self.blocked(value) };
-            self.steps.push(Step {
-                name: "unpack".into(),
-                layers: Vec::new(),
-                value,
-                kind,
-                input,
-                output: Operand::Output,
-            });
+            self.steps.push(Step { name: "unpack".into(), layers: Vec::new(), value, kind, inputs, output });
         }
         self
     }

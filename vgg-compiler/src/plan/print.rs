@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::ir::Pool;
 
-use super::step::{Blocked, ExecutionPlan, Layout, Operand, StepKind};
+use super::step::{Activation, Blocked, Combination, ExecutionPlan, Layout, Operand, StepKind};
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +39,13 @@ impl fmt::Display for StepKind {
                 if conv.pads != [0; 4] {
                     write!(f, ", pad {}", sides(conv.pads))?;
                 }
-                f.write_str(if conv.relu { " + relu" } else { "" })?;
+                if conv.dilations != [1, 1] {
+                    write!(f, ", dilation {}", extents(conv.dilations))?;
+                }
+                if conv.group != 1 {
+                    write!(f, ", {} groups", conv.group)?;
+                }
+                f.write_str(relu_after(conv.relu))?;
                 conv.pool.iter().try_for_each(|pool| write_pool(f, " + maxpool", pool))
             }
             StepKind::MaxPool { pool, .. } => write_pool(f, "maxpool", pool),
@@ -50,15 +56,41 @@ impl fmt::Display for StepKind {
             StepKind::Lrn { lrn, .. } => {
                 write!(f, "lrn size {}, alpha {}, beta {}, bias {}", lrn.size, lrn.alpha, lrn.beta, lrn.bias)
             }
-            StepKind::Relu { .. } | StepKind::FlatRelu { .. } => f.write_str("relu"),
+            StepKind::Activation { function, .. } => function.fmt(f),
+            StepKind::Affine { relu, .. } => write!(f, "batch norm{}", relu_after(*relu)),
+            StepKind::Combine { operation, relu, .. } => {
+                let name = match operation {
+                    Combination::Add => "add",
+                    Combination::Mul => "mul",
+                };
+                write!(f, "{name}{}", relu_after(*relu))
+            }
+            StepKind::Concat { input, first, .. } => {
+                write!(f, "concat from channel {first} to {}", first + input.channels - 1)
+            }
             StepKind::Flatten { .. } => f.write_str("flatten"),
             StepKind::Gemm { in_features, out_features, relu, .. } => {
-                write!(f, "gemm {in_features} to {out_features}{}", if *relu { " + relu" } else { "" })
+                write!(f, "gemm {in_features} to {out_features}{}", relu_after(*relu))
             }
             StepKind::Softmax { .. } => f.write_str("softmax"),
             StepKind::LogSoftmax { .. } => f.write_str("log softmax"),
         }
     }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Activation::Relu => f.write_str("relu"),
+            Activation::Clip { min, max } => write!(f, "clip {min} to {max}"),
+            Activation::LeakyRelu { alpha } => write!(f, "leaky relu {alpha}"),
+            Activation::Sigmoid => f.write_str("sigmoid"),
+        }
+    }
+}
+
+fn relu_after(relu: bool) -> &'static str {
+    if relu { " + relu" } else { "" }
 }
 
 fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Result {
@@ -86,7 +118,8 @@ impl fmt::Display for ExecutionPlan {
         writeln!(f, "plan {} batch {} arena {} f32 {{", self.name, self.batch, self.arena_len)?;
         let operand = |operand: Operand| match operand {
             Operand::Input => "input".to_owned(),
-            Operand::Output => "output".to_owned(),
+            Operand::Output(0) if self.outputs.len() == 1 => "output".to_owned(),
+            Operand::Output(index) => format!("output {index}"),
             Operand::Buffer(index) => {
                 let buffer = &self.buffers[index];
                 format!("%{} @{}+{} ({})", buffer.name, buffer.offset, buffer.len, buffer.layout)
@@ -94,7 +127,8 @@ impl fmt::Display for ExecutionPlan {
         };
         for step in &self.steps {
             writeln!(f, "  {}: {}", step.name, step.kind)?;
-            writeln!(f, "    {} -> {}", operand(step.input), operand(step.output))?;
+            let inputs: Vec<String> = step.inputs.iter().map(|&input| operand(input)).collect();
+            writeln!(f, "    {} -> {}", inputs.join(", "), operand(step.output))?;
         }
         writeln!(f, "}}")
     }

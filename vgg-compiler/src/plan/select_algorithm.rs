@@ -27,8 +27,42 @@ const TRANSFORM: f64 = 16.0;
 /// Output channels are computed in panels of so many.
 const PANEL: usize = 16;
 
+/// How the groups of a convolution are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// There is one, whose taps are neighbours.
+    One,
+    /// Each by itself, as if it were the only one: their channels fill whole blocks.
+    Each,
+    /// All together, by an algorithm for groups and dilations.
+    Together,
+}
+
+/// How the groups of `conv` on `channels` input channels are computed.
+pub(super) fn groups(conv: &Conv, channels: usize) -> Groups {
+    let dilated = (0..2).any(|axis| conv.kernel_shape[axis] > 1 && conv.dilations[axis] > 1);
+    let blocks = |channels: usize| (channels / conv.group).is_multiple_of(BLOCK);
+    match conv.group {
+        _ if dilated => Groups::Together,
+        1 => Groups::One,
+        _ if blocks(channels) && blocks(conv.out_channels) => Groups::Each,
+        _ => Groups::Together,
+    }
+}
+
 /// The cheapest algorithm for `conv` on `input`. With `exact`, those that transform their operands are left out.
 pub(super) fn select_algorithm(conv: &Conv, input: Blocked, exact: bool) -> Algorithm {
+    match groups(conv, input.channels) {
+        Groups::One => {}
+        Groups::Each => {
+            let own = Conv { out_channels: conv.out_channels / conv.group, group: 1, ..*conv };
+            return select_algorithm(&own, Blocked { channels: input.channels / conv.group, ..input }, exact);
+        }
+        Groups::Together => {
+            let depthwise = conv.group == input.channels && conv.group == conv.out_channels;
+            return if depthwise && input.block == BLOCK { Algorithm::Depthwise } else { Algorithm::General };
+        }
+    }
     let unit_stride = conv.strides == [1, 1];
     if conv.kernel_shape == [1, 1] && unit_stride && conv.pads == [0; 4] {
         return Algorithm::Gemm;
@@ -60,8 +94,8 @@ fn cost(algorithm: Algorithm, conv: &Conv, input: Blocked) -> f64 {
             let weights = (kernel * kernel) as f64 * inputs * outputs;
             return (height * width) as f64 * weights + BYTE * 4.0 * weights;
         }
-        Algorithm::WinogradF4 => 4,
         Algorithm::WinogradF6 => 6,
+        _ => 4,
     };
     // With a stride, the pixels of each phase are input channels of their own, which fewer taps meet.
     let (taps, inputs) = (kernel.div_ceil(stride), inputs * (stride * stride) as f64);
@@ -83,7 +117,7 @@ mod tests {
     use super::*;
 
     fn conv(out_channels: usize) -> Conv {
-        Conv { out_channels, kernel_shape: [3, 3], strides: [1, 1], pads: [1; 4] }
+        Conv { pads: [1; 4], ..Conv::new(out_channels, [3, 3]) }
     }
 
     fn image(channels: usize, size: usize) -> Blocked {
@@ -119,6 +153,30 @@ mod tests {
         assert_ne!(select_algorithm(&strided, image(96, 54), false), Algorithm::Direct);
         assert_eq!(select_algorithm(&strided, image(96, 54), true), Algorithm::Direct);
         assert_eq!(select_algorithm(&Conv { strides: [2, 1], ..five }, image(96, 54), false), Algorithm::Direct);
+    }
+
+    #[test]
+    fn groups_of_whole_blocks_are_convolutions_of_their_own() {
+        let grouped = |channels, group| Conv { group, ..conv(channels) };
+        let select = |conv: &Conv, channels| select_algorithm(conv, image(channels, 28), false);
+        assert_eq!(select(&grouped(256, 2), 256), select(&conv(128), 128));
+        assert_eq!(select(&grouped(256, 2), 256), Algorithm::WinogradF6);
+        assert_eq!(groups(&grouped(256, 2), 256), Groups::Each);
+        assert_eq!(select(&grouped(24, 2), 32), Algorithm::General, "12 output channels a group");
+        assert_eq!(select(&grouped(32, 2), 24), Algorithm::General, "12 input channels a group");
+        assert_eq!(select(&grouped(32, 32), 32), Algorithm::Depthwise);
+        assert_eq!(select(&grouped(64, 32), 32), Algorithm::General, "two outputs a channel");
+        assert_eq!(select(&grouped(3, 3), 3), Algorithm::General, "planar input");
+    }
+
+    #[test]
+    fn dilated_kernels_are_summed_one_number_at_a_time() {
+        let select = |conv: &Conv, channels| select_algorithm(conv, image(channels, 28), false);
+        let dilated = Conv { dilations: [2, 2], pads: [2; 4], ..conv(64) };
+        assert_eq!(select(&dilated, 64), Algorithm::General);
+        assert_eq!(select(&Conv { group: 64, ..dilated }, 64), Algorithm::Depthwise);
+        let pointwise = Conv { kernel_shape: [1, 1], pads: [0; 4], ..dilated };
+        assert_eq!(select(&pointwise, 64), Algorithm::Gemm, "a single tap has no distance to another");
     }
 
     #[test]

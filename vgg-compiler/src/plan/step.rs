@@ -5,7 +5,7 @@ use crate::ir::{Lrn, ParamId, Pool, Shape, ValueId};
 /// Channels of one block of the blocked layout NCHWc8: one vector of eight f32.
 pub const BLOCK: usize = 8;
 
-/// How a network is executed: steps in order, each reading one buffer and writing another.
+/// How a network is executed: steps in order, each reading one buffer or two and writing another.
 ///
 /// Unlike a graph, a plan holds fused operations, layouts and addresses, and cannot be written as ONNX.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +16,8 @@ pub struct ExecutionPlan {
     pub batch: usize,
     /// Shape of one input image; the caller's buffer is NCHW.
     pub input: Shape,
-    /// Shape of one output; the caller's buffer is NCHW or [N, features].
-    pub output: Shape,
+    /// Shapes of the outputs; the caller's buffer holds each as NCHW or [N, features], one output after the other.
+    pub outputs: Vec<Shape>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// The activations between the steps.
@@ -29,26 +29,38 @@ pub struct ExecutionPlan {
 impl ExecutionPlan {
     /// Whether every convolution is summed directly.
     pub fn is_exact(&self) -> bool {
-        self.steps.iter().all(|step| match &step.kind {
-            StepKind::Conv(conv) => matches!(conv.algorithm, Algorithm::Direct | Algorithm::Gemm),
-            _ => true,
+        self.steps.iter().all(|step| match step.kind.algorithm() {
+            Some(Algorithm::WinogradF4 | Algorithm::WinogradF6) => false,
+            Some(Algorithm::Direct | Algorithm::Gemm | Algorithm::Depthwise | Algorithm::General) | None => true,
         })
+    }
+
+    /// Numbers of all outputs of one inference.
+    pub fn output_len(&self) -> usize {
+        self.outputs.iter().map(|output| self.batch * output.len()).sum()
+    }
+
+    /// Where the output `index` lies among the numbers of all outputs.
+    pub fn output_range(&self, index: usize) -> std::ops::Range<usize> {
+        let start = self.outputs[..index].iter().map(|output| self.batch * output.len()).sum();
+        start..start + self.batch * self.outputs[index].len()
     }
 }
 
 /// One call of a kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The layer it is named after: the first of [`Step::layers`], or what a step of its own does (`pack`, `flatten`).
+    /// The layer it is named after: the first of [`Step::layers`], or what a step of its own does (`pack`, `unpack`, `concat`).
     pub name: String,
-    /// The layers of the graph that it computes, in order. Empty when it only changes the layout.
+    /// The layers of the graph that it computes, in order. Empty when it only changes the layout, or writes a part of a
+    /// value that a later step completes.
     pub layers: Vec<String>,
-    /// The value of the graph that its output holds.
+    /// The value of the graph that its output holds, or holds a part of.
     pub value: ValueId,
     /// What it computes.
     pub kind: StepKind,
-    /// What it reads.
-    pub input: Operand,
+    /// What it reads: two operands of [`StepKind::Combine`], one of all others.
+    pub inputs: Vec<Operand>,
     /// What it writes.
     pub output: Operand,
 }
@@ -58,8 +70,8 @@ pub struct Step {
 pub enum Operand {
     /// The caller's input, NCHW.
     Input,
-    /// The caller's output.
-    Output,
+    /// One of the caller's outputs: index in [`ExecutionPlan::outputs`].
+    Output(usize),
     /// A buffer of the arena: index in [`ExecutionPlan::buffers`].
     Buffer(usize),
 }
@@ -103,12 +115,49 @@ pub enum StepKind {
         /// Its attributes.
         lrn: Lrn,
     },
-    /// ReLU on feature maps that could not become an epilogue.
-    Relu {
+    /// A function of each number that could not become an epilogue. A vector is a row of pixels, see [`Blocked::vector`].
+    Activation {
         /// What is read.
         input: Blocked,
         /// What is written.
         output: Blocked,
+        /// The function.
+        function: Activation,
+    },
+    /// Batch normalisation that could not be folded: `x * scale + shift` with numbers for each channel, computed from the
+    /// stored ones when they are loaded.
+    Affine {
+        /// What is read.
+        input: Blocked,
+        /// What is written.
+        output: Blocked,
+        /// Added to the variance.
+        epsilon: f32,
+        /// Whether ReLU is part of it.
+        relu: bool,
+        /// Scale, shift, mean and variance.
+        params: [ParamId; 4],
+    },
+    /// Two activations of one shape, element by element. Vectors are rows of pixels, see [`Blocked::vector`].
+    Combine {
+        /// What is read.
+        inputs: [Blocked; 2],
+        /// What is written.
+        output: Blocked,
+        /// What is done.
+        operation: Combination,
+        /// Whether ReLU is part of it.
+        relu: bool,
+    },
+    /// Copies an activation to some of the channels of another. The steps of one concatenation follow each other in the order
+    /// of the channels. Vectors are images of one pixel.
+    Concat {
+        /// What is read.
+        input: Blocked,
+        /// What is written in part.
+        output: Blocked,
+        /// The channel of the output that the first one of the input becomes.
+        first: usize,
     },
     /// The blocked layout to [N, C*H*W] in the order of channels, rows, columns.
     Flatten {
@@ -125,11 +174,6 @@ pub enum StepKind {
         relu: bool,
         /// Weight [out, in] and bias.
         params: [ParamId; 2],
-    },
-    /// ReLU on a vector that could not become an epilogue.
-    FlatRelu {
-        /// Its length.
-        features: usize,
     },
     /// Softmax over the features.
     Softmax {
@@ -151,6 +195,46 @@ impl StepKind {
             _ => None,
         }
     }
+
+    /// The parameters that it reads.
+    pub fn params(&self) -> &[ParamId] {
+        match self {
+            StepKind::Conv(conv) => &conv.params,
+            StepKind::Gemm { params, .. } => params,
+            StepKind::Affine { params, .. } => params,
+            _ => &[],
+        }
+    }
+}
+
+/// A function of one number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    /// `max(0, x)`.
+    Relu,
+    /// `min(max, max(min, x))`.
+    Clip {
+        /// The lower bound.
+        min: f32,
+        /// The upper bound.
+        max: f32,
+    },
+    /// `x` where it is not negative, elsewhere `alpha * x`.
+    LeakyRelu {
+        /// The slope for negative numbers.
+        alpha: f32,
+    },
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+}
+
+/// What two numbers give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combination {
+    /// Their sum.
+    Add,
+    /// Their product.
+    Mul,
 }
 
 /// A convolution with its epilogue: bias, then ReLU, then max pooling.
@@ -166,6 +250,10 @@ pub struct ConvStep {
     pub strides: [usize; 2],
     /// Zero rows and columns: top, left, bottom, right.
     pub pads: [usize; 4],
+    /// Vertical and horizontal distance between the taps of the kernel.
+    pub dilations: [usize; 2],
+    /// Groups of channels. Where there are several, an algorithm that knows of none computes each by itself.
+    pub group: usize,
     /// Whether ReLU is part of the epilogue.
     pub relu: bool,
     /// The max pooling of the epilogue.
@@ -174,6 +262,13 @@ pub struct ConvStep {
     pub params: [ParamId; 2],
     /// The algorithm.
     pub algorithm: Algorithm,
+}
+
+impl ConvStep {
+    /// Whether it has one group, whose taps are neighbours.
+    pub fn is_plain(&self) -> bool {
+        self.group == 1 && !matches!(self.algorithm, Algorithm::Depthwise | Algorithm::General)
+    }
 }
 
 /// How a convolution is computed.
@@ -188,6 +283,10 @@ pub enum Algorithm {
     WinogradF4,
     /// Winograd's F(6x6, 3x3), for a 3x3 convolution of stride 1, and for a 5x5 convolution of stride 2 as four of these.
     WinogradF6,
+    /// Every channel by itself, with a kernel of its own; with any dilation.
+    Depthwise,
+    /// Sums over input channels and kernel positions, one number at a time: any groups, any dilation.
+    General,
 }
 
 impl Algorithm {
@@ -198,6 +297,8 @@ impl Algorithm {
             Algorithm::Gemm => "gemm",
             Algorithm::WinogradF4 => "winograd-4x4",
             Algorithm::WinogradF6 => "winograd-6x6",
+            Algorithm::Depthwise => "depthwise",
+            Algorithm::General => "general",
         }
     }
 }
@@ -221,6 +322,16 @@ pub struct Blocked {
 }
 
 impl Blocked {
+    /// A vector as a row of pixels of one channel: how operations on single numbers see it.
+    pub const fn vector(features: usize) -> Self {
+        Self { channels: 1, height: 1, width: features, block: 1, halo: [0; 4] }
+    }
+
+    /// A vector as an image of one pixel: how operations on channels see it.
+    pub const fn pixel(features: usize) -> Self {
+        Self { channels: features, height: 1, width: 1, block: 1, halo: [0; 4] }
+    }
+
     /// Elements of one image.
     pub fn len(&self) -> usize {
         let [top, left, bottom, right] = self.halo;
@@ -271,7 +382,7 @@ pub struct Buffer {
     pub offset: usize,
     /// Its size for the whole batch, in f32.
     pub len: usize,
-    /// The step that writes it.
+    /// The first step that writes it.
     pub written: usize,
     /// The last step that reads it.
     pub last_read: usize,

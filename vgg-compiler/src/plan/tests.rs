@@ -60,8 +60,7 @@ plan Test batch 1 arena 2016 f32 {
 
 #[test]
 fn buffers_that_live_together_do_not_overlap() {
-    for batch in [1, 2, 5] {
-        let plan = sample(batch);
+    for plan in [1, 2, 5].into_iter().flat_map(|batch| [sample(batch), branched(batch)]) {
         for (index, a) in plan.buffers.iter().enumerate() {
             assert!(a.range().end <= plan.arena_len, "{} ends behind the arena", a.name);
             assert_eq!(a.offset % 16, 0, "{} is not aligned", a.name);
@@ -74,12 +73,55 @@ fn buffers_that_live_together_do_not_overlap() {
     }
 }
 
+/// Branches with a sum, a concatenation and two outputs.
+fn branched(batch: usize) -> ExecutionPlan {
+    let mut graph = Builder::new(image(3, 6, 6))
+        .op("conv1", conv3(8))
+        .op("relu1", Op::Relu)
+        .join("conv2", conv3(8), &["relu1"])
+        .join("sum", Op::Add, &["conv2", "relu1"])
+        .op("relu2", Op::Relu)
+        .join("joined", Op::Concat, &["relu1", "relu2", "conv2"])
+        .op("conv3", conv3(5))
+        .op("flatten", Op::Flatten)
+        .op("fc1", Op::Gemm { out_features: 4 })
+        .op("norm1", Op::BatchNormalization { epsilon: 1e-5 })
+        .op("gate1", Op::Sigmoid)
+        .join("product", Op::Mul, &["gate1", "norm1"])
+        .finish();
+    let value = |name: &str| ValueId(graph.values.iter().position(|value| value.name == name).unwrap());
+    graph.outputs = vec![value("relu2"), value("product"), value("norm1")];
+    plan(&verify(graph).unwrap(), &PlanOptions { batch, ..PlanOptions::default() }).unwrap()
+}
+
+#[test]
+fn branches_keep_what_is_read_later() {
+    let plan = branched(1);
+    let text = plan.to_string();
+    assert!(text.contains("concat: concat from channel 0 to 7\n"), "{text}");
+    assert!(text.contains("joined: concat from channel 16 to 23\n"), "{text}");
+    assert!(text.contains("sum: add + relu\n"), "{text}");
+    assert!(text.contains("norm1: batch norm\n"), "{text}");
+    assert!(
+        text.contains(" -> output 0\n") && text.contains(" -> output 1\n") && text.contains(" -> output 2\n"),
+        "{text}"
+    );
+    let buffer = |name: &str| plan.buffers.iter().find(|buffer| buffer.name == name).unwrap();
+    let step = |name: &str| plan.steps.iter().position(|step| step.name == name).unwrap();
+    let first_copy = step("concat");
+    assert_eq!((buffer("relu1").written, buffer("relu1").last_read), (step("conv1"), first_copy));
+    assert_eq!((buffer("joined").written, buffer("joined").last_read), (first_copy, step("conv3")));
+    assert_eq!(buffer("relu2").last_read, step("unpack"), "an output lives until it is given back");
+    assert_eq!(plan.output_len(), 8 * 36 + 4 + 4);
+    assert_eq!(plan.output_range(1), 288..292);
+}
+
 #[test]
 fn an_image_output_is_given_back_as_nchw() {
     let graph = verify(Builder::new(image(8, 5, 5)).op("conv1", conv3(9)).finish()).unwrap();
     let plan = plan(&graph, &PlanOptions::default()).unwrap();
     let last = plan.steps.last().unwrap();
-    assert_eq!((last.name.as_str(), last.output), ("unpack", Operand::Output));
+    assert_eq!((last.name.as_str(), last.output), ("unpack", Operand::Output(0)));
     assert!(matches!(last.kind, StepKind::Flatten { input } if input.channels == 9));
     let Operand::Buffer(packed) = plan.steps[0].output else { panic!("the input is not packed") };
     assert!(

@@ -57,7 +57,8 @@ pub fn layer_table(graph: &TypedGraph, plan: &ExecutionPlan) -> Vec<String> {
         lines.push(format!("| {name} | {} | {output} | {parameters} | {macs} |", row.computes));
     }
     let (parameters, macs) = (grouped(graph.param_count() as u64), grouped(graph.total_macs()));
-    lines.push(format!("| total | | {} | {parameters} | {macs} |", graph.output_shape()));
+    let outputs = graph.output_shapes().map(|shape| shape.to_string()).collect::<Vec<_>>().join(", ");
+    lines.push(format!("| total | | {outputs} | {parameters} | {macs} |"));
     lines
 }
 

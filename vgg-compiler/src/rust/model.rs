@@ -33,9 +33,10 @@ pub(super) fn model(network: Network<'_>) -> TokenStream {
 
         #[allow(unused_imports, reason = "not every network has every kind of layer")]
         use ::vgg_runtime::{
-            Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FileBytes, FlatReluDims, FlattenDims, GemmDims, Isa, Layer, LrnDims,
-            MaxPoolDims, PackDims, PackedConv, PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims,
-            Threads, WeightsFile, Workspace, ops,
+            Activation, ActivationDims, AffineDims, Algorithm, Arena, AveragePoolDims, Blocked, Combination, CombineDims,
+            ConcatDims, ConvDims, Error, FileBytes, FlattenDims, GemmDims, GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims,
+            MaxPoolDims, PackDims, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow, Program, Scratch,
+            Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
         };
 
         use super::names::LAYERS;
@@ -50,14 +51,15 @@ pub(super) fn model(network: Network<'_>) -> TokenStream {
 
 fn constants(network: Network<'_>) -> TokenStream {
     let Network { plan, header, .. } = network;
-    let (input_shape, output_shape) = (batched(plan.batch, plan.input), batched(plan.batch, plan.output));
-    let (input_rank, output_rank) = (number(input_shape.len()), number(output_shape.len()));
-    let [batch, input_len, output_len, arena_len] =
-        [plan.batch, plan.batch * plan.input.len(), plan.batch * plan.output.len(), plan.arena_len].map(number);
+    let input_shape = batched(plan.batch, plan.input);
+    let input_rank = number(input_shape.len());
+    let [batch, input_len, arena_len] = [plan.batch, plan.batch * plan.input.len(), plan.arena_len].map(number);
+    let outputs = outputs(plan);
     let scratch = plan.steps.iter().enumerate().filter_map(|(index, step)| {
         let layer = layer_type(index, &step.kind);
         match step.kind {
-            StepKind::Conv(_) => Some(quote!(ops::conv_scratch_len(layers::#layer::DIMS))),
+            StepKind::Conv(ref conv) if conv.is_plain() => Some(quote!(ops::conv_scratch_len(layers::#layer::DIMS))),
+            StepKind::Conv(_) => Some(quote!(ops::grouped_conv_scratch_len(layers::#layer::DIMS))),
             StepKind::Lrn { .. } => Some(quote!(ops::lrn_scratch_len(layers::#layer::DIMS))),
             _ => None,
         }
@@ -75,11 +77,7 @@ fn constants(network: Network<'_>) -> TokenStream {
             /// Values of the input.
             pub const INPUT_LEN: usize = #input_len;
 
-            /// Extents of the output: images first.
-            pub const OUTPUT_SHAPE: [usize; #output_rank] = [#(#output_shape),*];
-
-            /// Values of the output.
-            pub const OUTPUT_LEN: usize = #output_len;
+            #outputs
 
             /// Bytes of the weights file.
             pub const WEIGHTS_LEN: usize = #weights_len;
@@ -110,6 +108,42 @@ fn constants(network: Network<'_>) -> TokenStream {
     }
 }
 
+/// The constants that describe the output, or each of the outputs.
+fn outputs(plan: &ExecutionPlan) -> TokenStream {
+    let len = number(plan.output_len());
+    if let [output] = plan.outputs[..] {
+        let shape = batched(plan.batch, output);
+        let rank = number(shape.len());
+        return quote! {
+            /// Extents of the output: images first.
+            pub const OUTPUT_SHAPE: [usize; #rank] = [#(#shape),*];
+
+            /// Values of the output.
+            pub const OUTPUT_LEN: usize = #len;
+        };
+    }
+    let count = number(plan.outputs.len());
+    let shapes = plan.outputs.iter().map(|&output| {
+        let shape = batched(plan.batch, output);
+        quote!(&[#(#shape),*])
+    });
+    let ranges = (0..plan.outputs.len()).map(|index| {
+        let range = plan.output_range(index);
+        let (start, end) = (number(range.start), number(range.end));
+        quote!(#start..#end)
+    });
+    quote! {
+        /// Extents of each output: images first.
+        pub const OUTPUT_SHAPES: [&[usize]; #count] = [#(#shapes),*];
+
+        /// Where each output lies among the values that [`Self::infer`] writes: one after the other.
+        pub const OUTPUT_RANGES: [::core::ops::Range<usize>; #count] = [#(#ranges),*];
+
+        /// Values of all outputs together.
+        pub const OUTPUT_LEN: usize = #len;
+    }
+}
+
 fn layers(plan: &ExecutionPlan) -> TokenStream {
     let layers = plan.steps.iter().enumerate().map(|(index, step)| layer(index, step, plan.batch));
     quote! {
@@ -128,18 +162,13 @@ fn weights(network: Network<'_>) -> TokenStream {
     let mut fields = Vec::new();
     let mut packs = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
-        let params = match &step.kind {
-            StepKind::Conv(conv) => conv.params,
-            StepKind::Gemm { params, .. } => *params,
-            _ => continue,
-        };
         let (Some(field), Some(ty), Some(reader)) =
             (weights_field(index, &step.kind), weights_type(&step.kind), weights_reader(&step.kind))
         else {
             continue;
         };
         let layer = layer_type(index, &step.kind);
-        let tensors = params.map(|id| {
+        let tensors = step.kind.params().iter().map(|id| {
             let key = &graph.params[id.0].key;
             let (start, end) = (number(header.ranges[id.0].start), number(header.ranges[id.0].end));
             quote!((#key, #start..#end))
@@ -212,10 +241,12 @@ fn inference(plan: &ExecutionPlan) -> TokenStream {
         let call = call(plan, index, step);
         quote!({ #call })
     });
+    let shapes = if plan.outputs.len() == 1 { " [`Self::OUTPUT_SHAPE`]" } else { " [`Self::OUTPUT_SHAPES`]" };
+    let result = format!("{shapes}. Allocates nothing; the result does not");
     quote! {
         impl Model {
             /// Computes the network for one batch, [`Self::INPUT_SHAPE`] to
-            /// [`Self::OUTPUT_SHAPE`]. Allocates nothing; the result does not
+            #[doc = #result]
             /// depend on the number of threads.
             ///
             /// # Panics

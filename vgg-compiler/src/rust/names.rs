@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 
-use crate::plan::{ExecutionPlan, StepKind};
+use crate::plan::ExecutionPlan;
 use crate::report::layer_table;
 
 use super::step::number;
@@ -20,13 +20,31 @@ pub(super) fn names(network: Network<'_>) -> TokenStream {
     let lines: Vec<String> = network.graph.docs.iter().cloned().chain([String::new()]).chain(table).collect();
     let docs = doc_lines(&lines);
     let name = type_name(network);
+    let outputs = output_names(network);
     quote! {
         #(#docs)*
         pub use super::model::Model as #name;
 
         /// The layers that have weights, in order, as messages name them.
         pub(crate) const LAYERS: [&str; #count] = [#(#layers),*];
+
+        #outputs
     }
+}
+
+/// The names of the outputs, where there are several.
+fn output_names(network: Network<'_>) -> Option<TokenStream> {
+    let Network { graph, .. } = network;
+    let names = graph.outputs.iter().map(|output| escaped(&graph.values[output.0].name));
+    let count = number(graph.outputs.len());
+    (graph.outputs.len() > 1).then(|| {
+        quote! {
+            impl super::model::Model {
+                /// The layers that make the outputs, in the order in which [`Self::infer`] writes them.
+                pub const OUTPUT_NAMES: [&str; #count] = [#(#names),*];
+            }
+        }
+    })
 }
 
 /// The identifier of the network's type.
@@ -35,7 +53,7 @@ pub(super) fn type_name(network: Network<'_>) -> Ident {
 }
 
 fn layers_with_weights(plan: &ExecutionPlan) -> Vec<Literal> {
-    let with_weights = plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Conv(_) | StepKind::Gemm { .. }));
+    let with_weights = plan.steps.iter().filter(|step| !step.kind.params().is_empty());
     with_weights.map(|step| escaped(&step.name)).collect()
 }
 

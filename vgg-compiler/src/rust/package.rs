@@ -72,8 +72,15 @@ pub fn package(
     add("src/lib.rs", library(network, options)?);
     add("src/model.rs", format::source_file("The network, specialised to its shapes.", model::model(network))?);
     add("src/names.rs", format::source_file("The names of the network and of its layers.", names::names(network))?);
-    add("tests/reference.rs", substitute(include_str!("templates/reference.rs"), options));
-    add("examples/infer.rs", substitute(include_str!("templates/infer.rs"), options));
+    let parts = (0..network.plan.outputs.len()).map(|index| network.plan.output_range(index));
+    let parts = parts.map(|part| format!("({}, {})", part.start, part.end)).collect::<Vec<_>>().join(", ");
+    let reference = include_str!("templates/reference.rs").replace("\"{parts}\"", &parts);
+    add("tests/reference.rs", substitute(&reference, options));
+    let infer = match network.plan.outputs.len() {
+        1 => include_str!("templates/infer.rs"),
+        _ => include_str!("templates/infer_several.rs"),
+    };
+    add("examples/infer.rs", substitute(infer, options));
     add("runtime/Cargo.toml", runtime.manifest.to_owned());
     for (path, text) in runtime.files {
         add(&format!("runtime/src/{path}"), (*text).to_owned());
@@ -161,7 +168,8 @@ fn readme(network: Network<'_>, options: &PackageOptions) -> String {
         .replace("{preprocessing}", &preprocessing)
         .replace("crate_name", &options.name)
         .replace("{input}", &dims(graph.input_shape()))
-        .replace("{output}", &dims(graph.output_shape()))
+        .replace("{output}", &graph.output_shapes().map(dims).collect::<Vec<_>>().join(" and "))
+        .replace("{files}", if plan.outputs.len() == 1 { "[OUTPUT.npy]" } else { "[OUTPUT.npy ..]" })
         .replace("{parameters}", &grouped(graph.param_count() as u64))
         .replace("{macs}", &grouped(graph.total_macs()))
         .replace("{weights}", &megabytes(header.bytes.len() + header.data_len))

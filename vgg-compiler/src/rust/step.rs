@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::ir::Pool;
-use crate::plan::{Algorithm, Blocked, ExecutionPlan, Operand, Step, StepKind};
+use crate::plan::{Activation, Algorithm, Blocked, Combination, ConvStep, ExecutionPlan, Operand, Step, StepKind};
 
 /// A number without its type, which the place where it stands gives.
 pub(super) fn number(value: usize) -> Literal {
@@ -17,13 +17,15 @@ pub(super) fn layer_type(index: usize, kind: &StepKind) -> Ident {
     let stem = match kind {
         StepKind::Pack { .. } => "Pack",
         StepKind::Conv(_) => "Conv",
+        StepKind::Activation { .. } => "Activation",
+        StepKind::Affine { .. } => "Affine",
+        StepKind::Combine { .. } => "Combine",
+        StepKind::Concat { .. } => "Concat",
         StepKind::MaxPool { .. } => "MaxPool",
         StepKind::AveragePool { .. } => "AveragePool",
         StepKind::Lrn { .. } => "Lrn",
-        StepKind::Relu { .. } => "Relu",
         StepKind::Flatten { .. } => "Flatten",
         StepKind::Gemm { .. } => "Gemm",
-        StepKind::FlatRelu { .. } => "FlatRelu",
         StepKind::Softmax { .. } => "Softmax",
         StepKind::LogSoftmax { .. } => "LogSoftmax",
     };
@@ -35,24 +37,30 @@ pub(super) fn weights_field(index: usize, kind: &StepKind) -> Option<Ident> {
     match kind {
         StepKind::Conv(_) => Some(format_ident!("conv{index}")),
         StepKind::Gemm { .. } => Some(format_ident!("gemm{index}")),
+        StepKind::Affine { .. } => Some(format_ident!("affine{index}")),
         _ => None,
     }
 }
 
 /// The type of the packed weights of a step that has any.
 pub(super) fn weights_type(kind: &StepKind) -> Option<Ident> {
-    match kind {
-        StepKind::Conv(_) => Some(Ident::new("PackedConv", Span::call_site())),
-        StepKind::Gemm { .. } => Some(Ident::new("PackedGemm", Span::call_site())),
-        _ => None,
-    }
+    let name = match kind {
+        StepKind::Conv(conv) if conv.is_plain() => "PackedConv",
+        StepKind::Conv(_) => "PackedGroupedConv",
+        StepKind::Gemm { .. } => "PackedGemm",
+        StepKind::Affine { .. } => "PackedAffine",
+        _ => return None,
+    };
+    Some(Ident::new(name, Span::call_site()))
 }
 
 /// The function of a weights file that packs the weights of a step that has any.
 pub(super) fn weights_reader(kind: &StepKind) -> Option<Ident> {
     match kind {
-        StepKind::Conv(_) => Some(Ident::new("conv", Span::call_site())),
+        StepKind::Conv(conv) if conv.is_plain() => Some(Ident::new("conv", Span::call_site())),
+        StepKind::Conv(_) => Some(Ident::new("grouped_conv", Span::call_site())),
         StepKind::Gemm { .. } => Some(Ident::new("gemm", Span::call_site())),
+        StepKind::Affine { .. } => Some(Ident::new("affine", Span::call_site())),
         _ => None,
     }
 }
@@ -72,15 +80,7 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
             let (kernel, strides) = (array(&conv.kernel), array(&conv.strides));
             let pads = array(&conv.pads);
             let relu = conv.relu;
-            let algorithm = Ident::new(
-                match conv.algorithm {
-                    Algorithm::Direct => "Direct",
-                    Algorithm::Gemm => "Gemm",
-                    Algorithm::WinogradF4 => "WinogradF4",
-                    Algorithm::WinogradF6 => "WinogradF6",
-                },
-                Span::call_site(),
-            );
+            let algorithm = algorithm(conv);
             let pool = match &conv.pool {
                 Some(pool) => {
                     let window = window(pool);
@@ -88,17 +88,24 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
                 }
                 None => quote!(None),
             };
+            let (name, groups) = if conv.is_plain() {
+                ("ConvDims", None)
+            } else {
+                let (dilations, groups) = (array(&conv.dilations), number(conv.group));
+                ("GroupedConvDims", Some(quote!(dilations: #dilations, groups: #groups,)))
+            };
             (
-                "ConvDims",
+                name,
                 quote!(
                     input: #input,
                     output: #output,
                     kernel: #kernel,
                     strides: #strides,
                     pads: #pads,
+                    #groups
                     relu: #relu,
                     pool: #pool,
-                    algorithm: Algorithm::#algorithm,
+                    algorithm: #algorithm,
                     batch: #batch
                 ),
             )
@@ -122,7 +129,7 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
         }
         StepKind::Lrn { input, output, lrn } => {
             let (input, output) = (blocked(input), blocked(output));
-            let [alpha, beta, bias] = [lrn.alpha, lrn.beta, lrn.bias].map(Literal::f32_unsuffixed);
+            let [alpha, beta, bias] = [lrn.alpha, lrn.beta, lrn.bias].map(float);
             let size = number(lrn.size);
             (
                 "LrnDims",
@@ -137,9 +144,34 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
                 ),
             )
         }
-        StepKind::Relu { input, output } => {
-            let (input, output) = (blocked(input), blocked(output));
-            ("ReluDims", quote!(input: #input, output: #output, batch: #batch))
+        StepKind::Activation { input, output, function } => {
+            let (input, output, function) = (blocked(input), blocked(output), activation(*function));
+            ("ActivationDims", quote!(input: #input, output: #output, function: #function, batch: #batch))
+        }
+        StepKind::Affine { input, output, epsilon, relu, .. } => {
+            let (input, output, epsilon) = (blocked(input), blocked(output), float(*epsilon));
+            ("AffineDims", quote!(input: #input, output: #output, epsilon: #epsilon, relu: #relu, batch: #batch))
+        }
+        StepKind::Combine { inputs, output, operation, relu } => {
+            let ([left, right], output) = (inputs.each_ref().map(blocked), blocked(output));
+            let operation = match operation {
+                Combination::Add => quote!(Combination::Add),
+                Combination::Mul => quote!(Combination::Mul),
+            };
+            (
+                "CombineDims",
+                quote!(
+                    inputs: [#left, #right],
+                    output: #output,
+                    operation: #operation,
+                    relu: #relu,
+                    batch: #batch
+                ),
+            )
+        }
+        StepKind::Concat { input, output, first } => {
+            let (input, output, first) = (blocked(input), blocked(output), number(*first));
+            ("ConcatDims", quote!(input: #input, output: #output, first: #first, batch: #batch))
         }
         StepKind::Flatten { input } => {
             let input = blocked(input);
@@ -148,7 +180,6 @@ pub(super) fn layer(index: usize, step: &Step, batch: usize) -> TokenStream {
         StepKind::Gemm { in_features, out_features, relu, .. } => {
             ("GemmDims", quote!(in_features: #in_features, out_features: #out_features, relu: #relu, batch: #batch))
         }
-        StepKind::FlatRelu { features } => ("FlatReluDims", quote!(features: #features, batch: #batch)),
         StepKind::Softmax { features } | StepKind::LogSoftmax { features } => {
             ("SoftmaxDims", quote!(features: #features, batch: #batch))
         }
@@ -177,14 +208,17 @@ pub(super) fn call(plan: &ExecutionPlan, index: usize, step: &Step) -> TokenStre
     let layer = layer_type(index, &step.kind);
     let operation = match &step.kind {
         StepKind::Pack { .. } => "pack",
-        StepKind::Conv(_) => "conv",
+        StepKind::Conv(conv) if conv.is_plain() => "conv",
+        StepKind::Conv(_) => "grouped_conv",
+        StepKind::Activation { .. } => "activation",
+        StepKind::Affine { .. } => "affine",
+        StepKind::Combine { .. } => "combine",
+        StepKind::Concat { .. } => "concat",
         StepKind::MaxPool { .. } => "max_pool",
         StepKind::AveragePool { .. } => "average_pool",
         StepKind::Lrn { .. } => "lrn",
-        StepKind::Relu { .. } => "relu",
         StepKind::Flatten { .. } => "flatten",
         StepKind::Gemm { .. } => "gemm",
-        StepKind::FlatRelu { .. } => "flat_relu",
         StepKind::Softmax { .. } => "softmax",
         StepKind::LogSoftmax { .. } => "log_softmax",
     };
@@ -196,25 +230,99 @@ pub(super) fn call(plan: &ExecutionPlan, index: usize, step: &Step) -> TokenStre
         let (start, end) = (number(range.start), number(range.end));
         quote!(#start..#end)
     };
-    let (bind, read, write) = match (step.input, step.output) {
-        (Operand::Buffer(from), Operand::Buffer(to)) => {
-            let (from, to) = (range(from), range(to));
-            (Some(quote!(let (read, write) = arena.pair(#from, #to);)), quote!(read), quote!(write))
-        }
-        (Operand::Buffer(from), _) => {
-            let from = range(from);
-            (None, quote!(arena.get(#from)), quote!(output))
-        }
-        (_, Operand::Buffer(to)) => {
+    let buffers: Vec<usize> = step.inputs.iter().filter_map(|&input| buffer(input)).collect();
+    let (bind, sources, write) = match (&buffers[..], step.output) {
+        ([], Operand::Buffer(to)) => {
             let to = range(to);
-            (None, quote!(input), quote!(arena.get_mut(#to)))
+            (None, Vec::new(), quote!(arena.get_mut(#to)))
         }
-        _ => (None, quote!(input), quote!(output)),
+        ([from], Operand::Buffer(to)) => {
+            let (from, to) = (range(*from), range(to));
+            (Some(quote!(let (read, write) = arena.pair(#from, #to);)), vec![quote!(read)], quote!(write))
+        }
+        (from, Operand::Buffer(to)) => {
+            let names: Vec<Ident> = (0..from.len()).map(|index| format_ident!("read{index}")).collect();
+            let (from, to) = (from.iter().map(|&from| range(from)), range(to));
+            let bind = quote!(let ([#(#names),*], write) = arena.reads([#(#from),*], #to););
+            (Some(bind), names.iter().map(|name| quote!(#name)).collect(), quote!(write))
+        }
+        (from, to) => {
+            let sources = from.iter().map(|&from| {
+                let from = range(from);
+                quote!(arena.get(#from))
+            });
+            (None, sources.collect(), target(plan, to))
+        }
+    };
+    let mut sources = sources.into_iter();
+    let mut reads = step.inputs.iter().map(|&input| match buffer(input) {
+        Some(_) => sources.next().unwrap_or_default(),
+        None => quote!(input),
+    });
+    let read = match step.kind {
+        StepKind::Combine { .. } => quote!([#(#reads),*]),
+        _ => reads.next().unwrap_or_default(),
     };
     quote! {
         #bind
         ops::#operation(simd, threads, layers::#layer, #read, #weights #write #scratch);
     }
+}
+
+fn buffer(operand: Operand) -> Option<usize> {
+    match operand {
+        Operand::Buffer(index) => Some(index),
+        Operand::Input | Operand::Output(_) => None,
+    }
+}
+
+/// Where the caller's output lies: of several, each has its part.
+fn target(plan: &ExecutionPlan, operand: Operand) -> TokenStream {
+    match operand {
+        Operand::Output(index) if plan.outputs.len() > 1 => {
+            let range = plan.output_range(index);
+            let (start, end) = (number(range.start), number(range.end));
+            quote!(&mut output[#start..#end])
+        }
+        _ => quote!(output),
+    }
+}
+
+fn algorithm(conv: &ConvStep) -> TokenStream {
+    let algorithm = match conv.algorithm {
+        Algorithm::Direct => quote!(Algorithm::Direct),
+        Algorithm::Gemm => quote!(Algorithm::Gemm),
+        Algorithm::WinogradF4 => quote!(Algorithm::WinogradF4),
+        Algorithm::WinogradF6 => quote!(Algorithm::WinogradF6),
+        Algorithm::Depthwise => return quote!(GroupedAlgorithm::Depthwise),
+        Algorithm::General => return quote!(GroupedAlgorithm::General),
+    };
+    if conv.is_plain() { algorithm } else { quote!(GroupedAlgorithm::Each(#algorithm)) }
+}
+
+fn activation(function: Activation) -> TokenStream {
+    match function {
+        Activation::Relu => quote!(Activation::Relu),
+        Activation::Clip { min, max } => {
+            let (min, max) = (float(min), float(max));
+            quote!(Activation::Clip { min: #min, max: #max })
+        }
+        Activation::LeakyRelu { alpha } => {
+            let alpha = float(alpha);
+            quote!(Activation::LeakyRelu { alpha: #alpha })
+        }
+        Activation::Sigmoid => quote!(Activation::Sigmoid),
+    }
+}
+
+/// A number that is not NaN.
+fn float(value: f32) -> TokenStream {
+    let sign = value.is_sign_negative().then(|| quote!(-));
+    if value.is_infinite() {
+        return quote!(#sign f32::INFINITY);
+    }
+    let magnitude = Literal::f32_unsuffixed(value.abs());
+    quote!(#sign #magnitude)
 }
 
 /// What the step does, in words that hold no name of the model.
@@ -225,11 +333,14 @@ fn describe(step: &Step) -> String {
         StepKind::MaxPool { input, output, .. }
         | StepKind::AveragePool { input, output, .. }
         | StepKind::Lrn { input, output, .. }
-        | StepKind::Relu { input, output } => format!("{}: {input} to {output}", step.kind),
-        StepKind::Flatten { input } => format!("{input} to CHW"),
-        StepKind::Gemm { .. } | StepKind::FlatRelu { .. } | StepKind::Softmax { .. } | StepKind::LogSoftmax { .. } => {
-            step.kind.to_string()
+        | StepKind::Activation { input, output, .. }
+        | StepKind::Affine { input, output, .. }
+        | StepKind::Concat { input, output, .. } => format!("{}: {input} to {output}", step.kind),
+        StepKind::Combine { inputs: [left, right], output, .. } => {
+            format!("{}: {left} and {right} to {output}", step.kind)
         }
+        StepKind::Flatten { input } => format!("{input} to CHW"),
+        StepKind::Gemm { .. } | StepKind::Softmax { .. } | StepKind::LogSoftmax { .. } => step.kind.to_string(),
     }
 }
 

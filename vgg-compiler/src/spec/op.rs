@@ -7,12 +7,9 @@ impl LayerKind {
     /// The operator of the layer itself, without the ReLU that may follow it.
     pub fn op(&self) -> Op {
         match *self {
-            Self::Conv { kernel, filters, stride, pad, .. } => Op::Conv(Conv {
-                out_channels: filters,
-                kernel_shape: pair(kernel),
-                strides: pair(stride),
-                pads: sides(pad),
-            }),
+            Self::Conv { kernel, filters, stride, pad, .. } => {
+                Op::Conv(Conv { strides: pair(stride), pads: sides(pad), ..Conv::new(filters, pair(kernel)) })
+            }
             Self::BatchNorm { epsilon } => Op::BatchNormalization { epsilon },
             Self::Lrn { size, alpha, beta, k } => Op::Lrn(Lrn { size, alpha, beta, bias: k }),
             Self::MaxPool(pool) => Op::MaxPool(window(pool)),

@@ -87,7 +87,7 @@ fn layer_shape(layer: &LayerSpec, names: &LayerNames, input: Shape) -> Result<La
         Op::Gemm { .. } => Shape::Flat { features: input.len() },
         _ => input,
     };
-    let output = infer(&op, taken).map_err(refused)?;
+    let output = infer(&op, &[taken]).map_err(refused)?;
     let shapes = param_shapes(&op, taken).map_err(refused)?;
     let counts: Option<Vec<u64>> = shapes.iter().map(|shape| product(shape)).collect();
     // The first is the weight; of a batch norm only scale and shift are learned.

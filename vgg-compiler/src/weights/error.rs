@@ -165,6 +165,23 @@ pub enum WeightsError {
         /// Its value.
         value: f32,
     },
+    /// A batch normalisation that computes no finite numbers.
+    #[error(
+        "{origin}: the batch normalisation of `{key}` has a {what} of {value} at index [{index}] for what arrives, \
+         expected finite numbers"
+    )]
+    Affine {
+        /// The file.
+        origin: String,
+        /// Its scale.
+        key: String,
+        /// Factor or summand.
+        what: &'static str,
+        /// The channel.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
     /// A seed that is no number.
     #[error(
         "`{text}` is not a source of weights: expected `seeded`, `seeded:N` with N from 0 to {}, or a path",
@@ -205,7 +222,7 @@ impl WeightsError {
                 "the weights belong to another network, or were trained with other extents or classes"
             }
             Self::Length { .. } => "the tensor was cut off: write the weights anew",
-            Self::NotFinite { .. } | Self::Folded { .. } => {
+            Self::NotFinite { .. } | Self::Folded { .. } | Self::Affine { .. } => {
                 "a network with such weights computes nothing but NaN: take an earlier checkpoint of the training"
             }
             Self::Variance { .. } => "the statistics are damaged: take an earlier checkpoint of the training",

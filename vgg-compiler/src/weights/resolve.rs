@@ -28,6 +28,9 @@ impl Weights {
         let expected = expected(graph, &tensors, origin, &mut errors);
         let stored = matched(&expected, &tensors, origin, &mut errors);
         variances(graph, &stored, origin, &mut errors);
+        if errors.is_empty() {
+            affine(graph, &stored, origin, &mut errors);
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -195,6 +198,28 @@ fn variances(graph: &Graph, stored: &BTreeMap<&str, &Tensor>, origin: &str, erro
         {
             let (origin, key) = (origin.to_owned(), param.key.clone());
             errors.push(WeightsError::Variance { origin, key, index, value, epsilon });
+        }
+    }
+}
+
+/// Reports what batch normalisations that are not folded make infinite.
+fn affine(graph: &Graph, stored: &BTreeMap<&str, &Tensor>, origin: &str, errors: &mut Vec<WeightsError>) {
+    for node in &graph.nodes {
+        let Op::BatchNormalization { epsilon } = node.op else { continue };
+        let tensors: Vec<&Tensor> =
+            node.params.iter().filter_map(|id| stored.get(graph.params[id.0].key.as_str()).copied()).collect();
+        let [scale, shift, mean, variance] = tensors[..] else { continue };
+        let statistics = scale.values().zip(shift.values()).zip(mean.values()).zip(variance.values());
+        let computed = statistics.map(|(((scale, shift), mean), variance)| {
+            let factor = f64::from(scale) / (f64::from(variance) + f64::from(epsilon)).sqrt();
+            [("factor", factor as f32), ("summand", (f64::from(shift) - f64::from(mean) * factor) as f32)]
+        });
+        let infinite = computed.enumerate().find_map(|(index, values)| {
+            values.into_iter().find(|(_, value)| !value.is_finite()).map(|(what, value)| (index, what, value))
+        });
+        if let (Some((index, what, value)), Some(&id)) = (infinite, node.params.first()) {
+            let (origin, key) = (origin.to_owned(), graph.params[id.0].key.clone());
+            errors.push(WeightsError::Affine { origin, key, what, index, value });
         }
     }
 }

@@ -21,7 +21,7 @@ impl Builder {
             docs: vec![],
             preprocess: None,
             input: ValueId(0),
-            output: ValueId(0),
+            outputs: vec![ValueId(0)],
             values: vec![input],
             nodes: vec![],
             params: vec![],
@@ -40,8 +40,16 @@ impl Builder {
         self.graph.values.push(Value { name: name.into(), shape: None });
         let output = ValueId(self.graph.values.len() - 1);
         let params = (first..self.graph.params.len()).map(ParamId).collect();
-        self.graph.nodes.push(Node { name: name.into(), op, inputs: vec![self.graph.output], params, output });
-        self.graph.output = output;
+        let inputs = std::mem::replace(&mut self.graph.outputs, vec![output]);
+        self.graph.nodes.push(Node { name: name.into(), op, inputs, params, output });
+        self
+    }
+
+    /// Makes the last node read the values `inputs`.
+    pub(crate) fn reading(mut self, inputs: &[&str]) -> Self {
+        let find = |name: &&str| ValueId(self.graph.values.iter().position(|value| value.name == *name).unwrap());
+        let inputs = inputs.iter().map(find).collect();
+        self.graph.nodes.last_mut().unwrap().inputs = inputs;
         self
     }
 
@@ -52,7 +60,7 @@ impl Builder {
         [outputs, inputs, height, width]: [usize; 4],
         pads: [usize; 4],
     ) -> Self {
-        let conv = Conv { out_channels: outputs, kernel_shape: [height, width], strides: [1, 1], pads };
+        let conv = Conv { pads, ..Conv::new(outputs, [height, width]) };
         self.node(name, Op::Conv(conv), key, vec![vec![outputs, inputs, height, width], vec![outputs]])
     }
 

@@ -28,6 +28,16 @@ pub(crate) fn clear(image: Blocked, rows: Range<usize>, values: &mut [f32]) {
     }
 }
 
+/// Zeroes the channels that fill up block `block` of an image, in the whole of its plane `plane`.
+pub(crate) fn clear_filling(image: Blocked, block: usize, plane: &mut [f32]) {
+    let lanes = image.channels - block * image.block;
+    if lanes < image.block {
+        for pixel in plane.chunks_exact_mut(image.block) {
+            pixel[lanes..].fill(0.0);
+        }
+    }
+}
+
 /// Zeroes the halo of a whole plane.
 pub(crate) fn clear_plane(image: Blocked, plane: &mut [f32]) {
     clear(image, 0..image.padded_height(), plane);

@@ -2,6 +2,7 @@
 //! or writes through a pointer it asserts once more itself, outside its loops.
 
 pub(crate) mod conv;
+pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod halo;
 pub(crate) mod layout;

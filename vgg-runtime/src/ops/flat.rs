@@ -2,7 +2,7 @@
 
 use super::check_len;
 use crate::kernels::{shared::for_each_chunk, softmax as kernel};
-use crate::shape::{FlatReluDims, Layer, SoftmaxDims};
+use crate::shape::{Layer, SoftmaxDims};
 use crate::simd::Simd;
 use crate::threads::Threads;
 
@@ -52,23 +52,4 @@ fn for_each_image<S: Simd>(
     for_each_chunk(simd, threads, output, features, |image, output| {
         kernel(&input[image * features..][..features], output);
     });
-}
-
-/// ReLU: `if 0.0 > x { 0.0 } else { x }`.
-///
-/// # Panics
-/// When a buffer does not fit the layer.
-pub fn flat_relu<S: Simd, L: Layer<FlatReluDims>>(
-    _simd: S,
-    _threads: &Threads,
-    layer: L,
-    input: &[f32],
-    output: &mut [f32],
-) {
-    let dims = layer.dims().check();
-    check_len("flat_relu", "the input", input, dims.features, dims.batch);
-    check_len("flat_relu", "the output", output, dims.features, dims.batch);
-    for (y, &x) in output.iter_mut().zip(input) {
-        *y = if 0.0 > x { 0.0 } else { x };
-    }
 }

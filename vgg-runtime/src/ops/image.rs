@@ -1,9 +1,9 @@
-//! Operations on blocked activations that keep the image as it is.
+//! Between plain and blocked activations.
 
 use super::check_len;
-use crate::kernels::{halo, layout, shared::for_each_chunk};
-use crate::shape::{BLOCK, FlattenDims, Layer, PackDims, ReluDims};
-use crate::simd::{Simd, load, store};
+use crate::kernels::{layout, shared::for_each_chunk};
+use crate::shape::{FlattenDims, Layer, PackDims};
+use crate::simd::Simd;
 use crate::threads::Threads;
 
 /// Plain `NCHW` to blocked.
@@ -53,36 +53,6 @@ pub fn flatten<S: Simd, L: Layer<FlattenDims>>(
         |index, values| {
             let (image, channel) = (index / shape.channels, index % shape.channels);
             layout::unpack_channel(shape, channel, &input[image * shape.len()..], values);
-        },
-    );
-}
-
-/// ReLU on blocked data: `if 0.0 > x { 0.0 } else { x }`.
-///
-/// # Panics
-/// When a buffer does not fit the layer.
-pub fn relu<S: Simd, L: Layer<ReluDims>>(simd: S, threads: &Threads, layer: L, input: &[f32], output: &mut [f32]) {
-    let dims = layer.dims().check();
-    let (from, to) = (dims.input, dims.output);
-    check_len("relu", "the input", input, from.len(), dims.batch);
-    check_len("relu", "the output", output, to.len(), dims.batch);
-    for_each_chunk(
-        simd,
-        threads,
-        output,
-        to.plane_stride(),
-        #[inline(always)]
-        |index, plane| {
-            halo::clear_plane(to, plane);
-            // Planes are counted over the whole batch, and an image has as many in both layouts.
-            let source = &input[index * from.plane_stride()..][..from.plane_stride()];
-            for y in 0..to.height {
-                let target = &mut plane[to.origin() + y * to.row_stride()..][..to.width * BLOCK];
-                let source = &source[from.origin() + y * from.row_stride()..][..to.width * BLOCK];
-                for at in (0..target.len()).step_by(BLOCK) {
-                    store(simd, simd.relu(load(simd, source, at)), target, at);
-                }
-            }
         },
     );
 }

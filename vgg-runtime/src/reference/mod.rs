@@ -6,12 +6,14 @@
 //! All functions panic when a slice does not have the length that its shape says.
 
 mod conv;
+mod elementwise;
 mod flat;
 mod norm;
 mod pool;
 mod real;
 
 pub use conv::{Conv, conv};
+pub use elementwise::{add, clip, concat, leaky_relu, mul, sigmoid};
 pub use flat::{flatten, gemm, log_softmax, softmax};
 pub use norm::{Lrn, batch_normalization, lrn, relu};
 pub use pool::{average_pool, max_pool, pooled};

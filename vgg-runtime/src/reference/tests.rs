@@ -15,7 +15,7 @@ const fn window(kernel: usize, stride: usize, pad: usize, ceil_mode: bool) -> Po
 
 #[test]
 fn a_convolution_is_a_cross_correlation_with_zero_padding() {
-    let attributes = Conv { out_channels: 1, kernel: [2, 2], strides: [1, 1], pads: [0; 4] };
+    let attributes = Conv::new(1, [2, 2]);
     // 1 2 3      1 2
     // 4 5 6  *   3 4
     let input = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
@@ -29,7 +29,7 @@ fn a_convolution_is_a_cross_correlation_with_zero_padding() {
 
 #[test]
 fn a_convolution_adds_its_channels_and_keeps_images_apart() {
-    let attributes = Conv { out_channels: 2, kernel: [1, 1], strides: [1, 1], pads: [0; 4] };
+    let attributes = Conv::new(2, [1, 1]);
     let shape = Nchw { batch: 2, channels: 2, height: 1, width: 2 };
     let input = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     let result = conv(&input, shape, &[1.0, 10.0, 2.0, -1.0], &[0.0, 100.0], attributes);
@@ -38,8 +38,48 @@ fn a_convolution_adds_its_channels_and_keeps_images_apart() {
 
 #[test]
 fn a_tap_that_is_always_outside_adds_nothing() {
-    let attributes = Conv { out_channels: 1, kernel: [1, 5], strides: [1, 1], pads: [0, 2, 0, 2] };
+    let attributes = Conv { pads: [0, 2, 0, 2], ..Conv::new(1, [1, 5]) };
     assert_eq!(conv(&[3.0], image(1, 1, 1), &[1.0, 2.0, 4.0, 8.0, 16.0], &[0.0], attributes), [12.0]);
+}
+
+#[test]
+fn a_group_reads_its_own_channels() {
+    let attributes = Conv { groups: 2, ..Conv::new(4, [1, 1]) };
+    let input = [1.0, 2.0, 4.0, 8.0];
+    let weight = [1.0, 1.0, 2.0, 3.0, 1.0, 1.0, 2.0, 3.0];
+    assert_eq!(conv(&input, image(4, 1, 1), &weight, &[0.0, 0.5, 0.0, 0.5], attributes), [3.0, 8.5, 12.0, 32.5]);
+}
+
+#[test]
+fn a_dilated_kernel_skips_pixels() {
+    let attributes = Conv { dilations: [1, 2], ..Conv::new(1, [1, 2]) };
+    assert_eq!(conv(&[1.0, 2.0, 3.0, 4.0], image(1, 1, 4), &[1.0, 10.0], &[0.0], attributes), [31.0, 42.0]);
+    let padded = Conv { pads: [0, 2, 0, 0], ..attributes };
+    assert_eq!(conv(&[1.0, 2.0, 3.0, 4.0], image(1, 1, 4), &[1.0, 10.0], &[0.0], padded), [10.0, 20.0, 31.0, 42.0]);
+    let rows = Conv { dilations: [2, 1], pads: [0, 0, 1, 0], ..Conv::new(1, [2, 1]) };
+    assert_eq!(conv(&[1.0, 2.0, 3.0, 4.0], image(1, 4, 1), &[1.0, 10.0], &[0.0], rows), [31.0, 42.0, 3.0]);
+}
+
+#[test]
+fn activations_are_their_formulas() {
+    let x = [-4.0, -0.0, 0.5, 9.0, f64::NAN];
+    assert_eq!(clip(&x, 0.0, 6.0)[..4], [0.0, 0.0, 0.5, 6.0]);
+    assert!(clip(&x, 0.0, 6.0)[1].is_sign_negative() && clip(&x, 0.0, 6.0)[4].is_nan());
+    assert_eq!(clip(&x, f64::NEG_INFINITY, 0.25)[..4], [-4.0, 0.0, 0.25, 0.25]);
+    // The upper bound has the last word.
+    assert_eq!(clip(&x, 3.0, 2.0)[..4], [2.0; 4]);
+    assert_eq!(leaky_relu(&x, 0.25)[..4], [-1.0, 0.0, 0.5, 9.0]);
+    let y = sigmoid(&[0.0, core::f64::consts::LN_2, -1000.0, 1000.0]);
+    assert!(y.iter().zip([0.5, 2.0 / 3.0, 0.0, 1.0]).all(|(y, e)| (y - e).abs() < 1e-15), "{y:?}");
+    assert!(sigmoid(&[f64::NAN])[0].is_nan() && leaky_relu(&[f64::NAN], 0.1)[0].is_nan());
+}
+
+#[test]
+fn activations_are_joined_image_by_image() {
+    assert_eq!(add(&[1.0, 2.0], &[3.0, 5.0]), [4.0, 7.0]);
+    assert_eq!(mul(&[2.0, 3.0], &[3.0, 5.0]), [6.0, 15.0]);
+    let joined = concat(&[(&[1.0, 2.0], 1), (&[3.0, 4.0, 5.0, 6.0], 2)], 2);
+    assert_eq!(joined, [1.0, 3.0, 4.0, 2.0, 5.0, 6.0]);
 }
 
 #[test]

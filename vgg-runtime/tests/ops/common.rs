@@ -51,19 +51,22 @@ pub(crate) fn double(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
-/// A call of one operation.
+/// A call of one operation, or of those that write one output together. Inputs of several follow each other in one slice.
 pub(crate) enum Op<'a> {
     Conv(ConvDims, &'a PackedConv),
+    GroupedConv(GroupedConvDims, &'a PackedGroupedConv),
+    Activation(ActivationDims),
+    Affine(AffineDims, &'a PackedAffine),
+    Combine(CombineDims),
+    Concat(&'a [ConcatDims]),
     MaxPool(MaxPoolDims),
     AveragePool(AveragePoolDims),
     Lrn(LrnDims),
-    Relu(ReluDims),
     Pack(PackDims),
     Flatten(FlattenDims),
     Gemm(GemmDims, &'a PackedGemm),
     Softmax(SoftmaxDims),
     LogSoftmax(SoftmaxDims),
-    FlatRelu(FlatReluDims),
 }
 
 impl Op<'_> {
@@ -73,18 +76,22 @@ impl Op<'_> {
             Op::MaxPool(dims) => dims.output.len() * dims.batch,
             Op::AveragePool(dims) => dims.output.len() * dims.batch,
             Op::Lrn(dims) => dims.output.len() * dims.batch,
-            Op::Relu(dims) => dims.output.len() * dims.batch,
+            Op::GroupedConv(dims, _) => dims.output.len() * dims.batch,
+            Op::Activation(dims) => dims.output.len() * dims.batch,
+            Op::Affine(dims, _) => dims.output.len() * dims.batch,
+            Op::Combine(dims) => dims.output.len() * dims.batch,
+            Op::Concat(operands) => operands[0].output.len() * operands[0].batch,
             Op::Pack(dims) => dims.output.len() * dims.batch,
             Op::Flatten(dims) => dims.features() * dims.batch,
             Op::Gemm(dims, _) => dims.out_features * dims.batch,
             Op::Softmax(dims) | Op::LogSoftmax(dims) => dims.features * dims.batch,
-            Op::FlatRelu(dims) => dims.features * dims.batch,
         }
     }
 
     fn scratch_len(&self) -> usize {
         match self {
             Op::Conv(dims, _) => ops::conv_scratch_len(*dims),
+            Op::GroupedConv(dims, _) => ops::grouped_conv_scratch_len(*dims),
             Op::Lrn(dims) => ops::lrn_scratch_len(*dims),
             _ => 0,
         }
@@ -109,13 +116,30 @@ impl Program for Call<'_> {
             Op::MaxPool(dims) => ops::max_pool(simd, threads, *dims, input, output),
             Op::AveragePool(dims) => ops::average_pool(simd, threads, *dims, input, output),
             Op::Lrn(dims) => ops::lrn(simd, threads, *dims, input, output, scratch),
-            Op::Relu(dims) => ops::relu(simd, threads, *dims, input, output),
+            Op::GroupedConv(dims, weights) => {
+                ops::grouped_conv(simd, threads, *dims, input, weights, output, scratch);
+            }
+            Op::Activation(dims) => ops::activation(simd, threads, *dims, input, output),
+            Op::Affine(dims, weights) => ops::affine(simd, threads, *dims, input, weights, output),
+            Op::Combine(dims) => {
+                let (left, right) = input.split_at(dims.inputs[0].len() * dims.batch);
+                // Copies, so that each has its own guard pages.
+                let (left, right) = (left.to_vec(), right.to_vec());
+                ops::combine(simd, threads, *dims, [&left, &right], output);
+            }
+            Op::Concat(operands) => {
+                let mut rest = input;
+                for dims in *operands {
+                    let (input, others) = rest.split_at(dims.input.len() * dims.batch);
+                    rest = others;
+                    ops::concat(simd, threads, *dims, &input.to_vec(), output);
+                }
+            }
             Op::Pack(dims) => ops::pack(simd, threads, *dims, input, output),
             Op::Flatten(dims) => ops::flatten(simd, threads, *dims, input, output),
             Op::Gemm(dims, weights) => ops::gemm(simd, threads, *dims, input, weights, output),
             Op::Softmax(dims) => ops::softmax(simd, threads, *dims, input, output),
             Op::LogSoftmax(dims) => ops::log_softmax(simd, threads, *dims, input, output),
-            Op::FlatRelu(dims) => ops::flat_relu(simd, threads, *dims, input, output),
         }
     }
 }

@@ -92,7 +92,7 @@ impl Case {
     }
 
     fn attributes(&self) -> Conv {
-        Conv { out_channels: self.channels[1], kernel: self.kernel, strides: self.strides, pads: self.pads }
+        Conv { strides: self.strides, pads: self.pads, ..Conv::new(self.channels[1], self.kernel) }
     }
 
     /// Whether the padded input holds the kernel at least once, so that the layer exists.

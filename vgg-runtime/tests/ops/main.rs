@@ -5,7 +5,9 @@
 
 mod common;
 mod conv;
+mod elementwise;
 mod flat;
+mod grouped;
 mod layout;
 mod norm;
 mod pool;

@@ -1,4 +1,4 @@
-//! Local response normalisation and ReLU.
+//! Local response normalisation.
 
 use vgg_runtime::reference::{self, Lrn, Nchw};
 use vgg_runtime::*;
@@ -59,24 +59,6 @@ fn lrn_in_any_width_of_row() {
         for &isa in tiers() {
             let found = run_with_all_threads(isa, &op, &block(input, 1, &values));
             assert_within(&unblock(output, 1, &found), &expected, &vec![13.0 * UNIT; expected.len()], isa.name());
-        }
-    });
-}
-
-#[test]
-fn relu_is_exact_on_blocked_and_flat_data() {
-    let cases = [1, 7, 8, 9, 20].into_iter().flat_map(|channels| [1, 2, 5].map(|width| (channels, width)));
-    check_all(cases, |&(channels, width)| {
-        let shape = Nchw { batch: 2, channels, height: 3, width };
-        let (input, output) = (image(shape, [0, 1, 2, 0]), image(shape, [1, 1, 0, 3]));
-        let values = Random::new(6).values(shape.len());
-        let expected = reference::relu(&values);
-        for &isa in tiers() {
-            let op = Op::Relu(ReluDims { input, output, batch: 2 });
-            let found = run_with_all_threads(isa, &op, &block(input, 2, &values));
-            assert!(same_bits(&unblock(output, 2, &found), &expected), "blocked, {}", isa.name());
-            let op = Op::FlatRelu(FlatReluDims { features: shape.features(), batch: 2 });
-            assert!(same_bits(&run_with_all_threads(isa, &op, &values), &expected), "flat, {}", isa.name());
         }
     });
 }

@@ -22,16 +22,116 @@ fn same_everywhere(op: &Op<'_>, input: &[f32]) -> Vec<f32> {
     outputs[0].clone()
 }
 
+/// What `function` makes of the special values as feature maps, which must be the same as of a vector.
+fn activated(function: Activation) -> Vec<f32> {
+    let (image, vector) = (dense(11, 1, 1), Blocked { block: 1, ..dense(1, 1, 11) });
+    let op = |image| Op::Activation(ActivationDims { input: image, output: image, function, batch: 1 });
+    let flat = same_everywhere(&op(vector), &SPECIAL);
+    let blocked = unblock(image, 1, &same_everywhere(&op(image), &block(image, 1, &SPECIAL)));
+    assert!(same_bits(&flat, &blocked), "{function:?}");
+    flat
+}
+
 #[test]
 fn relu_passes_nan_and_negative_zero_through() {
-    let image = dense(11, 1, 1);
-    let flat = same_everywhere(&Op::FlatRelu(FlatReluDims { features: 11, batch: 1 }), &SPECIAL);
-    let blocked =
-        same_everywhere(&Op::Relu(ReluDims { input: image, output: image, batch: 1 }), &block(image, 1, &SPECIAL));
-    for output in [flat, unblock(image, 1, &blocked)] {
-        for (y, x) in output.iter().zip(SPECIAL) {
-            let expected = if 0.0 > x { 0.0 } else { x };
-            assert_eq!(y.to_bits(), expected.to_bits(), "relu({x:?})");
+    for (y, x) in activated(Activation::Relu).iter().zip(SPECIAL) {
+        let expected = if 0.0 > x { 0.0 } else { x };
+        assert_eq!(y.to_bits(), expected.to_bits(), "relu({x:?})");
+    }
+}
+
+#[test]
+fn other_activations_of_special_values() {
+    let nan = f32::NAN;
+    let is = |found: Vec<f32>, expected: [f32; 11]| {
+        for ((y, expected), x) in found.iter().zip(expected).zip(SPECIAL) {
+            assert!(y.to_bits() == expected.to_bits() || y.is_nan() && expected.is_nan(), "{x:?} became {y:?}");
+        }
+    };
+    is(
+        activated(Activation::Clip { min: 0.0, max: 6.0 }),
+        [0.0, -0.0, 1.5, 0.0, 6.0, 0.0, nan, DENORMAL, 0.0, 6.0, 0.0],
+    );
+    is(activated(Activation::Clip { min: f32::NEG_INFINITY, max: f32::INFINITY }), SPECIAL);
+    // The upper bound has the last word.
+    is(activated(Activation::Clip { min: 2.0, max: 1.0 }), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, nan, 1.0, 1.0, 1.0, 1.0]);
+    is(
+        activated(Activation::LeakyRelu { alpha: 0.5 }),
+        [
+            0.0,
+            -0.0,
+            1.5,
+            -0.75,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            nan,
+            DENORMAL,
+            -DENORMAL / 2.0,
+            f32::MAX,
+            f32::MIN / 2.0,
+        ],
+    );
+    let (up, down) = (0.817_574_5, 0.182_425_53);
+    is(activated(Activation::Sigmoid), [0.5, 0.5, up, down, 1.0, 0.0, nan, 0.5, 0.5, 1.0, 0.0]);
+}
+
+#[test]
+fn sums_and_products_of_special_values() {
+    let vector = Blocked { block: 1, ..dense(1, 1, 121) };
+    let pairs = SPECIAL.iter().flat_map(|&x| SPECIAL.map(|y| (x, y)));
+    let (left, right): (Vec<f32>, Vec<f32>) = pairs.unzip();
+    let input = [&left[..], &right].concat();
+    for (operation, relu) in [(Combination::Add, false), (Combination::Mul, false), (Combination::Add, true)] {
+        let dims = CombineDims { inputs: [vector; 2], output: vector, operation, relu, batch: 1 };
+        let outputs: Vec<_> =
+            tiers().iter().map(|&isa| run_with_all_threads(isa, &Op::Combine(dims), &input)).collect();
+        for output in &outputs {
+            for ((&y, &a), &b) in output.iter().zip(&left).zip(&right) {
+                let expected = if operation == Combination::Add { a + b } else { a * b };
+                let expected = if relu && 0.0 > expected { 0.0 } else { expected };
+                // Which of two NaN comes out is not said.
+                assert!(
+                    y.to_bits() == expected.to_bits() || y.is_nan() && expected.is_nan(),
+                    "{a} {operation:?} {b} is {y}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_stays_in_its_group() {
+    let (input, output) = (Blocked { halo: [1; 4], ..dense(12, 5, 5) }, dense(12, 5, 5));
+    let dims = |groups, algorithm| GroupedConvDims {
+        input,
+        output,
+        kernel: [3, 3],
+        strides: [1, 1],
+        pads: [1; 4],
+        dilations: [1, 1],
+        groups,
+        relu: true,
+        pool: None,
+        algorithm,
+        batch: 1,
+    };
+    for (groups, algorithm) in
+        [(12, GroupedAlgorithm::Depthwise), (12, GroupedAlgorithm::General), (3, GroupedAlgorithm::General)]
+    {
+        let dims = dims(groups, algorithm);
+        let mut random = Random::new(5);
+        let weight = bytes(&random.values(12 * 12 / groups * 9));
+        let weights = PackedGroupedConv::pack(dims, &weight, &bytes(&random.values(12))).unwrap();
+        let mut values = random.values(input.channels * 25);
+        values[6 * 25 + 12] = f32::NAN;
+        for &isa in tiers() {
+            let found = run_with_all_threads(isa, &Op::GroupedConv(dims, &weights), &block(input, 1, &values));
+            for (index, y) in unblock(output, 1, &found).iter().enumerate() {
+                let (channel, i, j) = (index / 25, index / 5 % 5, index % 5);
+                let own = channel / (12 / groups) == 6 / (12 / groups);
+                let covered = own && i.abs_diff(2) <= 1 && j.abs_diff(2) <= 1;
+                assert_eq!(y.is_nan(), covered, "channel {channel} at ({i}, {j}) is {y} in {groups} groups");
+            }
         }
     }
 }

@@ -147,7 +147,7 @@ fn the_normwise_error_against_f64_is_bounded() {
     ];
     for (channels, size, kernel, stride) in cases {
         let (strides, pads) = ([stride; 2], [kernel / 2; 4]);
-        let attributes = Conv { out_channels: 24, kernel: [kernel; 2], strides, pads };
+        let attributes = Conv { strides, pads, ..Conv::new(24, [kernel; 2]) };
         let case = Case { channels: [channels, 24], size, kernel: [kernel; 2], strides, pads, relu: false, ..BASE };
         let mut random = Random::new(channels as u64);
         let shape = nchw(case.layer(Algorithm::Direct).input, 1);

@@ -26,7 +26,7 @@ impl Work {
         let parameters: usize = nodes().flat_map(|node| &node.params).map(|id| graph.params[id.0].len()).sum();
         let values = |operand: Operand| match operand {
             Operand::Input => plan.batch * plan.input.len(),
-            Operand::Output => plan.batch * plan.output.len(),
+            Operand::Output(index) => plan.output_range(index).len(),
             Operand::Buffer(buffer) => plan.buffers[buffer].len,
         };
         let flops = 2.0 * macs as f64 * plan.batch as f64;
@@ -34,9 +34,17 @@ impl Work {
             StepKind::Conv(conv) => factors(conv),
             _ => (1.0, 1.0),
         };
-        let activations = values(step.input) + values(step.output);
+        let activations = step.inputs.iter().map(|&input| values(input)).sum::<usize>() + written(plan, step, values);
         let bytes = 4.0 * (weights * parameters as f64 + activations as f64);
         Self { flops, arithmetic: arithmetic * flops, bytes }
+    }
+}
+
+/// Values that `step` writes: of a concatenation, no more than it reads.
+fn written(plan: &ExecutionPlan, step: &Step, values: impl Fn(Operand) -> usize) -> usize {
+    match &step.kind {
+        StepKind::Concat { input, .. } => plan.batch * input.len(),
+        _ => values(step.output),
     }
 }
 
@@ -52,7 +60,7 @@ fn factors(conv: &ConvStep) -> (f64, f64) {
         (weights / (outputs * outputs), weights)
     };
     match conv.algorithm {
-        Algorithm::Direct | Algorithm::Gemm => (1.0, 1.0),
+        Algorithm::Direct | Algorithm::Gemm | Algorithm::Depthwise | Algorithm::General => (1.0, 1.0),
         Algorithm::WinogradF4 => winograd(4.0),
         Algorithm::WinogradF6 => winograd(6.0),
     }

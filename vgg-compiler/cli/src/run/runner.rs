@@ -13,9 +13,9 @@ use crate::session::Session;
 /// What a run gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outputs {
-    /// Shape of the output of one image.
+    /// Shape of the first output of one image.
     pub shape: Shape,
-    /// The output, one image after the other.
+    /// The first output, one image after the other.
     pub values: Vec<f32>,
     /// The values that were asked for, in that order.
     pub taps: Vec<Tap>,
@@ -37,7 +37,7 @@ pub(super) struct Runner<'a> {
     session: Session,
     taps: &'a [ValueId],
     batch: usize,
-    /// The input and the output of one inference, for fewer images than it takes.
+    /// The input and the outputs of one inference, for fewer images than it takes.
     input: Vec<f32>,
     output: Vec<f32>,
     outputs: Outputs,
@@ -93,6 +93,7 @@ impl<'a> Runner<'a> {
                 tap.values.extend_from_slice(&values[..images * tap.shape.len()]);
             }
         });
+        // The first output comes first.
         outputs.values.extend_from_slice(&self.output[..images * outputs.shape.len()]);
     }
 

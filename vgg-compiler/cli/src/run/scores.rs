@@ -19,7 +19,7 @@ pub(super) fn range(values: &[f32]) -> [f64; 3] {
 
 /// Scores as probabilities: what they are behind a softmax, or else their softmax.
 pub(super) fn probabilities(graph: &TypedGraph, scores: &[f32]) -> Vec<f64> {
-    let last = graph.nodes.iter().find(|node| node.output == graph.output).map(|node| node.op);
+    let last = graph.nodes.iter().find(|node| Some(&node.output) == graph.outputs.first()).map(|node| node.op);
     let values = || scores.iter().map(|&score| f64::from(score));
     match last {
         Some(Op::Softmax) => values().collect(),

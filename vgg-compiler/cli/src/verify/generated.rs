@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use vgg_compiler::rust::MARKER;
@@ -29,7 +29,8 @@ pub(super) fn check(directory: &Path) -> Result<(), Error> {
         .with_help("give the directory of a crate that `vgg build` has written"))
 }
 
-/// Builds the example of the crate in `directory` and runs it on `images`. Gives the extents and the numbers of its output.
+/// Builds the example of the crate in `directory` and runs it on `images`. Gives the extents and the numbers of its outputs, of
+/// which there are `count`.
 ///
 /// # Errors
 ///
@@ -37,19 +38,22 @@ pub(super) fn check(directory: &Path) -> Result<(), Error> {
 pub fn run_generated(
     directory: &Path,
     images: &Images,
+    count: usize,
     threads: usize,
     progress: &Progress,
-) -> Result<(Vec<usize>, Vec<f32>), Error> {
+) -> Result<Vec<(Vec<usize>, Vec<f32>)>, Error> {
     check(directory)?;
     let _stage = progress.step(format!("building and running {}", directory.display()));
     let staging = Staging::temporary().map_err(|error| Error::writing(&std::env::temp_dir(), &error))?;
-    let (input, output) = (staging.path().join("input.npy"), staging.path().join("output.npy"));
+    let input = staging.path().join("input.npy");
+    let outputs: Vec<PathBuf> = (0..count).map(|index| staging.path().join(format!("output{index}.npy"))).collect();
     npy::write_f32(&input, &images.dims(), &images.values)?;
     // Cargo tells its subcommands and scripts which one it is.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let ran = Command::new(&cargo)
         .args(["run", "--release", "--offline", "--quiet", "--example", "infer", "--"])
-        .args([&input, &output])
+        .arg(&input)
+        .args(&outputs)
         .current_dir(directory)
         .env(THREADS_VARIABLE, threads.to_string())
         .stdin(Stdio::null())
@@ -65,5 +69,5 @@ pub fn run_generated(
         let message = format!("{}: its example failed ({}):\n{shown}", directory.display(), ran.status);
         return Err(Error::refused(message).with_help("build the crate again with `vgg build`"));
     }
-    Ok(npy::read_f32(&output)?)
+    Ok(outputs.iter().map(|output| npy::read_f32(output)).collect::<Result<_, _>>()?)
 }

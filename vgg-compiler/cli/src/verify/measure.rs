@@ -33,7 +33,7 @@ pub(super) const OUTPUT_BOUND: f64 = 3.0 * BOUND;
 /// The result of every layer, by the value of the graph.
 type Values = BTreeMap<ValueId, Vec<f32>>;
 
-/// Compares `graph` on `images` with ONNX Runtime; with `exact`, every convolution is summed directly. Gives the report, and ONNX Runtime's output of the network.
+/// Compares `graph` on `images` with ONNX Runtime; with `exact`, every convolution is summed directly. Gives the report, and ONNX Runtime's outputs of the network.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub fn verify(
     isa: Isa,
     exact: bool,
     progress: &Progress,
-) -> Result<(Report, Vec<f32>), Error> {
+) -> Result<(Report, Vec<Vec<f32>>), Error> {
     // Before minutes of work: is there a judge?
     let ort_version = ort::version()?;
     let weights = load_weights(source, graph, progress)?;
@@ -86,12 +86,12 @@ pub fn verify(
         ort_version,
         threads: threads.count(),
         isa: isa.name(),
-        output: graph.producer(graph.output).unwrap_or_default(),
+        outputs: graph.outputs.iter().filter_map(|&output| graph.producer(output)).collect(),
         layers: layers.collect(),
         generated: None,
     };
-    let output = expected.get(&graph.output).cloned().unwrap_or_default();
-    Ok((report, output))
+    let outputs = graph.outputs.iter().map(|output| expected.get(output).cloned().unwrap_or_default());
+    Ok((report, outputs.collect()))
 }
 
 /// What ONNX Runtime computes for every layer of the exported model.
@@ -156,8 +156,10 @@ fn differences(
         let worst = found.get(&value).map_or(difference, |&earlier: &Difference| earlier.worst(difference));
         found.insert(value, worst);
     };
-    let mut output = vec![f32::NAN; session.output_len()];
-    session.run_observed(&images.values, &mut output, &mut |step, values| note(step.value, values));
-    note(graph.output, &output);
+    let mut outputs = vec![f32::NAN; session.output_len()];
+    session.run_observed(&images.values, &mut outputs, &mut |step, values| note(step.value, values));
+    for (index, &output) in graph.outputs.iter().enumerate() {
+        note(output, &outputs[session.plan().output_range(index)]);
+    }
     found
 }

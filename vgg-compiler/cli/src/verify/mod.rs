@@ -27,7 +27,7 @@ use crate::run::{parse_threads, threads};
 /// The network is exported with the result of every layer as an output and run by ONNX Runtime, with its default
 /// optimisations. It is run here twice: as it is planned, with convolution, ReLU and pooling fused, and with every value
 /// stored. What was stored is compared: the difference of each layer may be 1e-5 of its result (‖a-b‖₂ / ‖b‖₂; for softmax,
-/// this and twice what the scores differ by), and that of the network's output at most 3e-5 of its largest number (for
+/// this and twice what the scores differ by), and that of each output of the network at most 3e-5 of its largest number (for
 /// softmax as much more as before). Both are twice as large where Winograd's algorithm takes part. With --quiet the exit
 /// status alone speaks.
 ///
@@ -42,7 +42,8 @@ Examples:
 
 With --json, whether or not the bounds hold (figures that are not finite are null):
   {\"model\", \"weights\", \"input\": [N, C, H, W], \"ort_version\", \"threads\", \"isa\", \"pass\",
-   \"max_abs\", \"max_rel\" (of the network's output: max|a-b|, and max|a-b| / max|b|),
+   \"max_abs\", \"max_rel\" (of the network's output, the largest of all outputs: max|a-b|, and
+               max|a-b| / max|b|),
    \"normwise\" (‖a-b‖₂ / ‖b‖₂, the largest of all layers),
    \"layers\": [{\"name\", \"op\", \"shape\": [N, ..], \"max_abs\", \"max_rel\", \"normwise\"
                (the larger of the two runs), \"bound\" (of normwise), \"pass\",
@@ -92,8 +93,9 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     let (mut report, expected) = verify(&graph, &source, &images, &threads, isa, *exact, progress)?;
     report.model = model.name().to_owned();
     if let Some(directory) = generated {
-        let actual = run_generated(directory, &images, threads.count(), progress)?;
-        report.compare_generated(directory, &actual, &graph.output_shape().dims(), &expected)?;
+        let actual = run_generated(directory, &images, expected.len(), threads.count(), progress)?;
+        let shapes: Vec<Vec<usize>> = graph.output_shapes().map(|shape| shape.dims()).collect();
+        report.compare_generated(directory, &actual, &shapes, &expected)?;
     }
     if *json {
         console::print_json(&report.to_json())?;

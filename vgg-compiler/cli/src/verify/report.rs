@@ -25,8 +25,8 @@ pub struct Report {
     pub threads: usize,
     /// Vector instructions that were used here.
     pub isa: &'static str,
-    /// Which of the layers makes the network's output.
-    pub output: usize,
+    /// Which of the layers make the network's outputs.
+    pub outputs: Vec<usize>,
     /// The layers, in order.
     pub layers: Vec<Layer>,
     /// A generated crate of the same network.
@@ -76,21 +76,28 @@ impl Generated {
 }
 
 impl Report {
-    /// The difference of the network's output.
+    /// The difference of the network's output, the larger of each figure where there are several. Without any output all are
+    /// infinite.
     pub fn output(&self) -> Difference {
-        self.layers.get(self.output).map_or(Difference::INFINITE, |layer| layer.worst)
+        let differences = self.output_layers().map(|layer| layer.worst);
+        differences.reduce(Difference::worst).unwrap_or(Difference::INFINITE)
     }
 
-    /// The largest difference allowed of one number of the output, relative to the largest number.
-    fn output_bound(&self) -> f64 {
-        let factor = self.layers.get(self.output).map_or(1.0, |layer| layer.bound / super::BOUND);
-        OUTPUT_BOUND * factor
+    fn output_layers(&self) -> impl Iterator<Item = &Layer> {
+        self.outputs.iter().filter_map(|&output| self.layers.get(output))
+    }
+
+    /// The first output that differs by more than is allowed of one number, relative to the largest number, with this bound.
+    fn failed_output(&self) -> Option<(&Layer, f64)> {
+        let bounded = self.output_layers().map(|layer| (layer, OUTPUT_BOUND * layer.bound / super::BOUND));
+        bounded.into_iter().find(|(layer, bound)| layer.worst.max_rel > *bound || layer.worst.max_rel.is_nan())
     }
 
     /// Whether every bound holds.
     pub fn pass(&self) -> bool {
         self.layers.iter().all(Layer::pass)
-            && self.output().max_rel <= self.output_bound()
+            && self.output_layers().next().is_some()
+            && self.failed_output().is_none()
             && self.generated.iter().all(Generated::pass)
     }
 
@@ -99,7 +106,7 @@ impl Report {
         self.layers.iter().map(|layer| layer.worst.normwise).fold(0.0, f64::max)
     }
 
-    /// Adds the output of the crate at `path`: its extents and numbers, beside the expected ones for one image and for all.
+    /// Adds the outputs of the crate at `path`: their extents and numbers, beside the expected ones for one image and for all.
     ///
     /// # Errors
     ///
@@ -107,10 +114,27 @@ impl Report {
     pub fn compare_generated(
         &mut self,
         path: &Path,
-        (dims, values): &(Vec<usize>, Vec<f32>),
+        actual: &[(Vec<usize>, Vec<f32>)],
+        images: &[Vec<usize>],
+        expected: &[Vec<f32>],
+    ) -> Result<(), Error> {
+        let mut found = Vec::new();
+        for (((dims, values), image), expected) in actual.iter().zip(images).zip(expected) {
+            found.push(self.compare_output(path, (dims, values), image, expected)?);
+        }
+        let difference = found.into_iter().reduce(Difference::worst).unwrap_or(Difference::INFINITE);
+        let bound = self.output_layers().map(|layer| layer.bound).reduce(f64::max).unwrap_or(super::BOUND);
+        self.generated = Some(Generated { path: path.to_owned(), difference, bound });
+        Ok(())
+    }
+
+    fn compare_output(
+        &self,
+        path: &Path,
+        (dims, values): (&[usize], &[f32]),
         image: &[usize],
         expected: &[f32],
-    ) -> Result<(), Error> {
+    ) -> Result<Difference, Error> {
         if dims.get(1..) != Some(image) || values.len() != expected.len() {
             let batch = self.input.first().copied().unwrap_or_default();
             let wanted: Vec<usize> = std::iter::once(batch).chain(image.iter().copied()).collect();
@@ -120,10 +144,7 @@ impl Report {
             ))
             .with_help("the crate is of another network: build it again with `vgg build`"));
         }
-        let bound = self.layers.get(self.output).map_or(super::BOUND, |layer| layer.bound);
-        let difference = Difference::between(values, expected);
-        self.generated = Some(Generated { path: path.to_owned(), difference, bound });
-        Ok(())
+        Ok(Difference::between(values, expected))
     }
 
     /// Every bound that does not hold, as an error.
@@ -144,9 +165,10 @@ impl Report {
             }
             problems.push(problem);
         }
-        let output = self.output().max_rel;
-        if output > self.output_bound() || output.is_nan() {
-            problems.push(exceeds("the output".into(), output, "the largest relative", self.output_bound()));
+        if let Some((layer, bound)) = self.failed_output() {
+            let what =
+                if self.outputs.len() == 1 { "the output".into() } else { format!("the output `{}`", layer.name) };
+            problems.push(exceeds(what, layer.worst.max_rel, "the largest relative", bound));
         }
         if let Some(generated) = self.generated.as_ref().filter(|generated| !generated.pass()) {
             let what = format!("{}", generated.path.display());
@@ -277,7 +299,7 @@ mod tests {
             ort_version: "1.32.0".into(),
             threads: 1,
             isa: "portable",
-            output: 1,
+            outputs: vec![1],
             layers: vec![layer("conv1", 1e-7), layer("conv2", normwise)],
             generated: None,
         }
@@ -301,7 +323,7 @@ mod tests {
         let mut report = report(0.0);
         let mut compare = |dims: &[usize], values: &[f32]| {
             report
-                .compare_generated(Path::new("x"), &(dims.to_vec(), values.to_vec()), &[2], &[1.0; 6])
+                .compare_generated(Path::new("x"), &[(dims.to_vec(), values.to_vec())], &[vec![2]], &[vec![1.0; 6]])
                 .map(|()| report.pass())
         };
         assert_eq!(compare(&[3, 2], &[1.0; 6]), Ok(true));

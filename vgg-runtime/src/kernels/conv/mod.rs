@@ -21,6 +21,7 @@ use with_rows;
 
 mod direct;
 mod epilogue;
+pub(crate) mod grouped;
 mod microkernel;
 pub(crate) mod winograd;
 
