@@ -101,6 +101,11 @@
 //! The algorithms are written once, over the trait [`Simd`]. An [`Isa`] is one of the tiers that this machine has; [`Isa::run`] turns it
 //! into a token, once per inference. There are `portable` (plain Rust), `avx2` (with FMA) and `avx512`.
 //!
+//! # The first two inferences
+//!
+//! Where the transformed weights of a convolution ([`PackedConv::share`]) take much memory, the first inference transforms them as it goes
+//! and the second, which takes about as long as packing them, keeps them. So a program that computes once has its result earlier.
+//!
 //! # Threads and reproducibility
 //!
 //! Work is partitioned statically over the [`Threads`]. The additions of one output value have an order that depends on the layer alone,
@@ -139,6 +144,8 @@ mod error;
 mod files;
 mod finite;
 mod kernels;
+#[cfg(feature = "std")]
+mod later;
 mod math;
 mod memory;
 #[cfg(feature = "std")]

@@ -35,6 +35,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "kernels/pool.rs"
     "kernels/shared.rs"
     "kernels/softmax.rs"
+    "later.rs"
     "lib.rs"
     "math.rs"
     "memory.rs"

@@ -12,12 +12,15 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::Error;
 use crate::aligned::Aligned;
 use crate::finite::all_finite;
-use crate::kernels::conv::winograd;
+use crate::kernels::conv::{Weights, winograd};
+#[cfg(feature = "std")]
+use crate::later::{Later, Turn};
 #[cfg(feature = "std")]
 use crate::memory::{FileBytes, FilePart};
 use crate::memory::{SharedBytes, as_values, populate};
 use crate::shape::{AffineDims, Algorithm, ConvDims, GemmDims, GroupedConvDims, PANEL};
-use crate::threads::{in_chunks, share_out};
+use crate::simd::Simd;
+use crate::threads::{Threads, in_chunks, share_out};
 
 pub use affine::PackedAffine;
 pub(crate) use grouped::GroupedWeights;
@@ -28,7 +31,7 @@ pub use grouped::PackedGroupedConv;
 /// fill up the last panel or block are zero.
 #[derive(Debug)]
 pub struct PackedConv {
-    weight: Aligned,
+    weight: Kernels,
     bias: Aligned,
     in_channels: usize,
     out_channels: usize,
@@ -38,6 +41,15 @@ pub struct PackedConv {
     transformed: Option<Algorithm>,
 }
 
+/// The weights of a convolution.
+#[derive(Debug)]
+enum Kernels {
+    Packed(Aligned),
+    /// Transformed when they are used for the second time.
+    #[cfg(feature = "std")]
+    Later(Later),
+}
+
 impl PackedConv {
     /// Packs `weight` (`OIHW`) and `bias`, both little-endian f32, for the layer `dims`.
     ///
@@ -45,40 +57,61 @@ impl PackedConv {
     /// When a length does not fit the layer, or a value is not finite.
     pub fn pack(dims: ConvDims, weight: &[u8], bias: &[u8]) -> Result<Self, Error> {
         let dims = dims.check();
-        let (in_channels, out_channels) = (dims.input.channels, dims.output.channels);
-        let taps = dims.kernel[0] * dims.kernel[1];
-        let weight = Values::new("the weight", weight, out_channels * in_channels * taps)?;
-        let bias = Values::new("the bias", bias, out_channels)?;
-
-        let transformed = transform(dims);
-        let (packed, finite) = if transformed.is_some() {
+        let values = Self::values(dims, weight)?;
+        let (packed, finite) = if transform(dims).is_some() {
             let mut packed = Aligned::zeroed(winograd::packed_len(dims));
-            let finite = winograd::pack(dims, weight.values, packed.as_mut_slice());
+            let finite = winograd::pack(dims, values.values, packed.as_mut_slice());
             (packed, finite)
         } else {
-            panels(dims, weight.values)
+            panels(dims, values.values)
         };
         if !finite {
-            weight.check()?;
+            values.check()?;
         }
+        Self::of_kernels(dims, Kernels::Packed(packed), bias)
+    }
+
+    /// The same for a weight that has other owners. When a batch is one image and the transformed weight is large, it is transformed by
+    /// the first inference as it goes, and packed by the second; until then the plain weight is used where it lies.
+    ///
+    /// # Errors
+    /// When a length does not fit the layer, or a value is not finite.
+    pub fn share(dims: ConvDims, weight: &SharedBytes, bias: &[u8]) -> Result<Self, Error> {
+        #[cfg(feature = "std")]
+        if dims.check().batch == 1 && winograd::can_wait(dims) {
+            Self::values(dims, weight.as_slice())?.check()?;
+            let later = Later::new(weight.clone(), winograd::packed_len(dims));
+            return Self::of_kernels(dims, Kernels::Later(later), bias);
+        }
+        Self::pack(dims, weight.as_slice(), bias)
+    }
+
+    fn values(dims: ConvDims, weight: &[u8]) -> Result<Values<'_>, Error> {
+        let count = dims.output.channels * dims.input.channels * dims.kernel[0] * dims.kernel[1];
+        Values::new("the weight", weight, count)
+    }
+
+    fn of_kernels(dims: ConvDims, weight: Kernels, bias: &[u8]) -> Result<Self, Error> {
+        let out_channels = dims.output.channels;
+        let bias = Values::new("the bias", bias, out_channels)?;
         let mut padded_bias = Aligned::zeroed(dims.panels() * PANEL);
         for (index, value) in padded_bias.as_mut_slice()[..out_channels].iter_mut().enumerate() {
             *value = bias.get(index)?;
         }
         Ok(Self {
-            weight: packed,
+            weight,
             bias: padded_bias,
-            in_channels,
+            in_channels: dims.input.channels,
             out_channels,
             kernel: dims.kernel,
             block: dims.input.block,
-            transformed,
+            transformed: transform(dims),
         })
     }
 
-    /// The weights and the biases, once they are known to be those of `dims`.
+    /// The weights and the biases for an inference with the `threads`, once they are known to be those of `dims`.
     #[inline(always)]
-    pub(crate) fn of(&self, dims: ConvDims) -> (&[f32], &[f32]) {
+    pub(crate) fn of<S: Simd>(&self, simd: S, threads: &Threads, dims: ConvDims) -> (Weights<'_>, &[f32]) {
         assert!(
             self.in_channels == dims.input.channels
                 && self.out_channels == dims.output.channels
@@ -92,7 +125,26 @@ impl PackedConv {
             self.block,
             self.transformed
         );
-        (self.weight.as_slice(), self.bias.as_slice())
+        let weights = match &self.weight {
+            Kernels::Packed(weights) => Weights::Packed(weights.as_slice()),
+            #[cfg(feature = "std")]
+            Kernels::Later(later) => transformed(simd, threads, dims, later),
+        };
+        (weights, self.bias.as_slice())
+    }
+}
+
+/// The weights of an inference with `threads`: plain for the first, and those that are kept from the second on.
+#[cfg(feature = "std")]
+fn transformed<'a, S: Simd>(simd: S, threads: &Threads, dims: ConvDims, later: &'a Later) -> Weights<'a> {
+    // A batch of several images would transform them several times.
+    match later.turn(dims.batch == 1) {
+        Turn::Transformed(weights) => Weights::Packed(weights),
+        Turn::Plain(weight) => Weights::Plain(weight),
+        Turn::Fill(weight, mut room) => {
+            winograd::pack_on(simd, threads, dims, weight.as_slice().as_chunks().0, room.as_mut_slice());
+            Weights::Packed(later.keep(room))
+        }
     }
 }
 
@@ -159,15 +211,16 @@ impl PackedGemm {
     }
 
     /// The same, but the weight is used where it lies if it can be: at an address that is a multiple of four, on a little-endian machine.
+    /// It is then not looked at: a value that is not finite goes into the sums of its row.
     ///
     /// # Errors
-    /// When a length does not fit the layer, or a value is not finite.
+    /// When a length does not fit the layer, or a value is not finite that is looked at.
     pub fn share(dims: GemmDims, weight: &SharedBytes, bias: &[u8]) -> Result<Self, Error> {
         let dims = dims.check();
         if as_values(weight.as_slice()).is_none() {
             return Self::pack(dims, weight.as_slice(), bias);
         }
-        Values::new("the weight", weight.as_slice(), dims.out_features * dims.in_features)?.check()?;
+        Values::new("the weight", weight.as_slice(), dims.out_features * dims.in_features)?;
         Self::of_rows(dims, Rows::Shared(weight.clone()), bias)
     }
 
@@ -336,27 +389,32 @@ impl<'a> WeightsFile<'a> {
         })
     }
 
-    /// The packed weights of the convolution `layer`.
+    /// The weights of the convolution `layer`, packed or to be packed.
     ///
     /// # Errors
-    /// As [`WeightsFile::tensor`] and [`PackedConv::pack`].
+    /// As [`WeightsFile::tensor`] and [`PackedConv::share`].
     pub fn conv(&self, layer: &str, dims: ConvDims, tensors: [TensorPlace; 2]) -> Result<PackedConv, Error> {
         let [weight, bias] = self.tensors(&tensors)?;
-        let packed = PackedConv::pack(dims, weight, bias).map_err(|error| error.in_layer(layer));
         #[cfg(feature = "std")]
-        self.part(&tensors[0]);
-        packed
+        if let Some(part) = self.part(&tensors[0]) {
+            return PackedConv::share(dims, &SharedBytes::new(part), bias).map_err(|error| error.in_layer(layer));
+        }
+        PackedConv::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
     }
 
     /// The packed weights of the fully connected `layer`: those in a file where they lie, if they can be used there.
     ///
     /// # Errors
-    /// As [`WeightsFile::tensor`] and [`PackedGemm::share`].
+    /// As [`WeightsFile::tensor`] and [`PackedGemm::pack`].
     pub fn gemm(&self, layer: &str, dims: GemmDims, tensors: [TensorPlace; 2]) -> Result<PackedGemm, Error> {
         let [weight, bias] = self.tensors(&tensors)?;
         #[cfg(feature = "std")]
         if let Some(part) = self.part(&tensors[0]) {
-            return PackedGemm::share(dims, &SharedBytes::new(part), bias).map_err(|error| error.in_layer(layer));
+            let checked =
+                Values::new("the weight", weight, dims.out_features * dims.in_features).and_then(|v| v.check());
+            return checked
+                .and_then(|()| PackedGemm::share(dims, &SharedBytes::new(part), bias))
+                .map_err(|error| error.in_layer(layer));
         }
         PackedGemm::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
     }

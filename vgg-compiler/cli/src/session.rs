@@ -36,7 +36,8 @@ enum StepWeights {
 pub type Observer<'a> = &'a mut dyn FnMut(&Step, &[f32]);
 
 impl Session {
-    /// Packs `weights` for the steps of `plan`, which must be a plan of `graph`. Those of fully connected layers are shared.
+    /// Packs `weights` for the steps of `plan`, which must be a plan of `graph`. Those of fully connected layers are shared, and large
+    /// transformed ones are packed by the second inference.
     ///
     /// # Errors
     ///
@@ -137,7 +138,7 @@ impl Session {
 fn pack(kind: &StepKind, batch: usize, tensors: Vec<Bytes>) -> Result<StepWeights, rt::Error> {
     match (kind, &tensors[..]) {
         (StepKind::Conv(conv), [weight, bias]) if conv.is_plain() => {
-            PackedConv::pack(conv_dims(conv, batch), weight, bias).map(StepWeights::Conv)
+            PackedConv::share(conv_dims(conv, batch), &SharedBytes::new(weight.clone()), bias).map(StepWeights::Conv)
         }
         (StepKind::Conv(conv), [weight, bias]) => {
             PackedGroupedConv::pack(grouped_dims(conv, batch), weight, bias).map(StepWeights::GroupedConv)

@@ -9,7 +9,7 @@ use crate::weights::PackedConv;
 use crate::workspace::Scratch;
 
 /// Values of scratch memory that [`conv`] needs for each thread: with direct summation the sums of a band of rows of 16 channels when a
-/// pool follows, else 0; with Winograd's algorithm the transformed tiles and products of a chunk.
+/// pool follows, else 0; with Winograd's algorithm the transformed tiles and products of a chunk, and room for some transformed weights.
 pub const fn conv_scratch_len(dims: ConvDims) -> usize {
     conv::scratch_len(dims)
 }
@@ -35,5 +35,5 @@ pub fn conv<S: Simd, L: Layer<ConvDims>>(
     check_len("conv", "the input", input, dims.input.len(), dims.batch);
     check_len("conv", "the output", output, dims.output.len(), dims.batch);
     let scratch = scratch.split(conv::scratch_len(dims), threads);
-    conv::run(simd, threads, dims, input, weights.of(dims), output, scratch);
+    conv::run(simd, threads, dims, input, weights.of(simd, threads, dims), output, scratch);
 }

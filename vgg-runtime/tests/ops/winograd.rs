@@ -252,3 +252,54 @@ fn nan_and_infinities_stay_in_the_tiles_that_read_them() {
         }
     }
 }
+
+/// Large weights are transformed as the first inference goes, packed by the second, and read by the third.
+#[test]
+fn weights_that_are_packed_later_give_the_same_bits() {
+    // More than 10 MB transformed; the last block has one panel.
+    let shapes = [([200, 272], [3, 1]), ([130, 176], [5, 1]), ([72, 144], [5, 2])];
+    for (channels, [kernel, stride]) in shapes {
+        let (size, pads, strides) = ([13, 11], [kernel / 2; 4], [stride; 2]);
+        let case = Case { channels, size, kernel: [kernel; 2], strides, pads, halo: [3; 4], ..BASE };
+        let algorithms: &[Algorithm] = match (kernel, stride) {
+            (3, 1) => &WINOGRAD,
+            (5, 1) => &WINOGRAD[..1],
+            _ => &WINOGRAD[1..],
+        };
+        let mut random = Random::new(9);
+        let weight = bytes(&random.values(channels[0] * channels[1] * kernel * kernel));
+        let bias = bytes(&random.values(channels[1]));
+        for &algorithm in algorithms {
+            let dims = case.layer(algorithm);
+            let input = block(dims.input, 1, &random.values(channels[0] * size[0] * size[1]));
+            let packed = PackedConv::pack(dims, &weight, &bias).unwrap();
+            for &isa in tiers() {
+                let expected = run(isa, &Threads::single(), &Op::Conv(dims, &packed), &input);
+                for threads in 1..=3 {
+                    let shared = PackedConv::share(dims, &SharedBytes::new(weight.clone()), &bias).unwrap();
+                    for inference in 1..=3 {
+                        let output = run(isa, &Threads::new(threads), &Op::Conv(dims, &shared), &input);
+                        let same = output.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits());
+                        assert!(same, "{dims:?}: inference {inference}, {threads} threads on {}", isa.name());
+                    }
+                }
+                // Several images: at once.
+                let shared = PackedConv::share(dims, &SharedBytes::new(weight.clone()), &bias).unwrap();
+                let twice = ConvDims { batch: 2, ..dims };
+                let output = run(isa, &Threads::new(2), &Op::Conv(twice, &shared), &[&input[..], &input].concat());
+                assert!(output.chunks(expected.len()).all(|output| output == expected), "{twice:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_that_are_packed_later_are_checked_at_once() {
+    let dims = Case { channels: [200, 272], size: [13, 11], ..BASE }.layer(Algorithm::WinogradF6);
+    let mut weight = vec![1.0; 200 * 272 * 9];
+    weight[4321] = f32::NAN;
+    let error = PackedConv::share(dims, &SharedBytes::new(bytes(&weight)), &bytes(&[0.0; 272])).unwrap_err();
+    assert!(error.to_string().contains("the weight holds NaN at index 4321"), "{error}");
+    let error = PackedConv::share(dims, &SharedBytes::new(vec![0; 12]), &bytes(&[0.0; 272])).unwrap_err();
+    assert!(error.to_string().contains("12 bytes where"), "{error}");
+}

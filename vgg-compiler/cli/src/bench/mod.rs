@@ -32,8 +32,9 @@ use crate::run::{parse_threads, threads};
 /// reading memory, are measured in the same process with the same threads. Activations that stay in caches can be faster
 /// than memory: more than 100 % is possible.
 ///
-/// Loading is from the weights file to packed weights, as it lies in the system's cache; generated weights are written to a
-/// temporary file first. The peak of memory is that after the first inference.
+/// Loading is from the weights file, as it lies in the system's cache, to a network that can compute; generated weights are written
+/// to a temporary file first. The first inference transforms large weights as it goes, the second packs them. The peak of memory
+/// is that after the second inference.
 ///
 /// With --against ort ONNX Runtime computes the exported network in the same process, with as many threads, and the two take
 /// turns run by run. It is the library that ORT_DYLIB_PATH names, or else the copy that `cargo xtask ort` has fetched into
@@ -49,7 +50,7 @@ With --json (times in milliseconds; rates in 10^9 a second; numbers that are not
   {\"model\", \"weights\", \"batch\", \"runs\", \"threads\", \"precision\": \"f32\", \"isa\" (vector instructions),
    \"median_ms\", \"min_ms\", \"max_ms\", \"spread\" (10th to 90th percentile, as a part of the median),
    \"noisy\" (a spread above 0.1), \"images_per_second\",
-   \"first_ms\" (the first inference), \"load_ms\" (weights file to packed weights),
+   \"first_ms\", \"second_ms\" (the first inferences; the second packs large weights), \"load_ms\" (from the weights file),
    \"peak_rss_bytes\" (null where the system does not tell),
    \"limits\": {\"gflops\", \"gbytes_per_second\"},
    \"floor_ms\" (the least time that the limits allow), \"limit_percent\" (floor_ms / median_ms),

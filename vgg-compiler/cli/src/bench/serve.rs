@@ -1,7 +1,7 @@
 //! `vgg bench --serve`: a process that computes when it is told to, one inference at a time.
 //!
 //! A comparison of several programs keeps each in a process of its own and lets them take turns. This one loads the network,
-//! computes once, and writes one line of JSON: `{"version", "load_ms", "first_ms", "peak_rss_bytes", "output": [..]}`. For every line
+//! computes twice, and writes one line of JSON: `{"version", "load_ms", "first_ms", "peak_rss_bytes", "output": [..]}`. For every line
 //! that it then reads it computes once more and answers `{"ms"}`. It ends when its input does.
 
 use std::io::{self, BufRead};

@@ -21,6 +21,7 @@ const FIELDS: [&str; 20] = [
     "noisy",
     "images_per_second",
     "first_ms",
+    "second_ms",
     "load_ms",
     "peak_rss_bytes",
     "limits",
@@ -61,7 +62,8 @@ fn the_document_has_the_fields_that_the_help_tells() {
         (&json!("Tiny"), &json!("seeded:0"), &json!("f32"), &json!(null))
     );
     assert_eq!((&document["threads"], &document["batch"], &document["runs"]), (&json!(2), &json!(3), &json!(5)));
-    for field in ["median_ms", "min_ms", "max_ms", "images_per_second", "first_ms", "load_ms", "floor_ms"] {
+    for field in ["median_ms", "min_ms", "max_ms", "images_per_second", "first_ms", "second_ms", "load_ms", "floor_ms"]
+    {
         assert!(number(&document[field]) > 0.0, "{field}: {document}");
     }
     assert!(number(&document["min_ms"]) <= number(&document["median_ms"]));

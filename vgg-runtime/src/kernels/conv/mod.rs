@@ -25,9 +25,18 @@ pub(crate) mod grouped;
 mod microkernel;
 pub(crate) mod winograd;
 
+use crate::memory::SharedBytes;
 use crate::shape::{Algorithm, ConvDims};
 use crate::simd::Simd;
 use crate::threads::Threads;
+
+/// The weights of a convolution.
+pub(crate) enum Weights<'a> {
+    /// In the order in which the algorithm reads them.
+    Packed(&'a [f32]),
+    /// As in the file, of the right length and finite, for a layer whose transform [can wait](winograd::can_wait).
+    Plain(SharedBytes),
+}
 
 /// Values of scratch memory for each thread.
 pub(crate) const fn scratch_len(dims: ConvDims) -> usize {
@@ -43,14 +52,17 @@ pub(crate) fn run<S: Simd>(
     threads: &Threads,
     dims: ConvDims,
     input: &[f32],
-    weights: (&[f32], &[f32]),
+    (weights, bias): (Weights<'_>, &[f32]),
     output: &mut [f32],
     scratch: (&mut [f32], usize),
 ) {
-    match dims.algorithm {
-        Algorithm::Direct | Algorithm::Gemm => direct::run(simd, threads, dims, input, weights, output, scratch),
-        Algorithm::WinogradF4 | Algorithm::WinogradF6 => {
-            winograd::run(simd, threads, dims, input, weights, output, scratch);
+    match (dims.algorithm, weights) {
+        (Algorithm::Direct | Algorithm::Gemm, Weights::Packed(weights)) => {
+            direct::run(simd, threads, dims, input, (weights, bias), output, scratch);
         }
+        (Algorithm::WinogradF4 | Algorithm::WinogradF6, weights) => {
+            winograd::run(simd, threads, dims, input, (&weights, bias), output, scratch);
+        }
+        (_, Weights::Plain(_)) => unreachable!("only transforms can wait"),
     }
 }

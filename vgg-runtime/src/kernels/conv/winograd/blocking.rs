@@ -131,7 +131,18 @@ impl Blocking {
 /// Values of scratch memory for each thread.
 pub(crate) const fn scratch_len(dims: ConvDims) -> usize {
     let blocking = Blocking::of(dims);
-    blocking.matrices_len + blocking.own_len
+    blocking.matrices_len + blocking.own_len + if can_wait(dims) { block_len(dims) } else { 0 }
+}
+
+/// Whether an inference may transform the weights as it goes, block by block: large ones, which are read once for a chunk of tiles.
+pub(crate) const fn can_wait(dims: ConvDims) -> bool {
+    dims.algorithm.is_winograd() && Blocking::of(dims).shared
+}
+
+/// Values of the transformed weights of a block of panels.
+pub(super) const fn block_len(dims: ConvDims) -> usize {
+    let points = whole(dims).points().len();
+    PANELS * points * points * depth(dims) * BLOCK * PANEL
 }
 
 /// The chunks of a convolution.

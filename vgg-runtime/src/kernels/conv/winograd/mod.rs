@@ -32,14 +32,15 @@ use core::ops::Range;
 use self::blocking::{Blocking, Work};
 use self::tiles::{Axis, CLASSES, Chunk, Groups};
 use self::transform::{MAX_POINTS, Span};
+use super::Weights;
 use super::epilogue::{Target, max_pool};
 use crate::kernels::shared::Disjoint;
 use crate::shape::{Algorithm, BLOCK, ConvDims, PANEL};
 use crate::simd::Simd;
 use crate::threads::{Threads, partition};
 
-pub(crate) use self::blocking::scratch_len;
-pub(crate) use self::weights::{pack, packed_len};
+pub(crate) use self::blocking::{can_wait, scratch_len};
+pub(crate) use self::weights::{pack, pack_on, packed_len};
 
 /// Panels of output channels whose products are computed before they are transformed.
 const PANELS: usize = 2;
@@ -115,7 +116,7 @@ struct Problem<'a, S> {
     /// Whether a pool of 2x2 windows is part of the output transform.
     pooled: bool,
     input: &'a [f32],
-    weights: &'a [f32],
+    weights: &'a Weights<'a>,
     bias: &'a [f32],
 }
 
@@ -125,10 +126,11 @@ pub(crate) fn run<S: Simd>(
     threads: &Threads,
     dims: ConvDims,
     input: &[f32],
-    (weights, bias): (&[f32], &[f32]),
+    (weights, bias): (&Weights<'_>, &[f32]),
     output: &mut [f32],
     (scratch, scratch_stride): (&mut [f32], usize),
 ) {
+    assert!(matches!(weights, Weights::Packed(_)) || can_wait(dims), "the transform of these weights cannot wait");
     let whole = whole(dims);
     let rows = Axis { whole, outputs: dims.conv_height() };
     let columns = Axis { whole, outputs: dims.conv_width() };
@@ -140,6 +142,7 @@ pub(crate) fn run<S: Simd>(
     let blocks = dims.panels().div_ceil(PANELS);
     if blocking.shared {
         let (matrices, own) = scratch.split_at_mut(blocking.matrices_len);
+        let fresh_len = if can_wait(dims) { blocking::block_len(dims) } else { 0 };
         for index in 0..works.len() {
             let work = works.get(index);
             let frequencies = problem.frequencies(&work.chunk);
@@ -154,10 +157,11 @@ pub(crate) fn run<S: Simd>(
             threads.run(|thread| {
                 let start = thread * scratch_stride;
                 // SAFETY: each thread has its own index, and the parts of two threads lie `scratch_stride` apart.
-                let own = unsafe { own.part(start..start + blocking.own_len) };
+                let own = unsafe { own.part(start..start + blocking.own_len + fresh_len) };
+                let (own, fresh) = own.split_at_mut(blocking.own_len);
                 let blocks = partition(blocks, threads.count(), thread);
                 // SAFETY: each block of panels belongs to one thread.
-                unsafe { problem.channels_of(&work, &frequencies, blocks, matrices, own, &output) };
+                unsafe { problem.channels_of(&work, &frequencies, blocks, matrices, own, fresh, &output) };
             });
         }
     } else {
@@ -174,7 +178,7 @@ pub(crate) fn run<S: Simd>(
                 // SAFETY: the matrices belong to this thread, and each chunk occurs once.
                 unsafe {
                     problem.transform_input(&work.chunk, &frequencies, 0..depth(dims), &transformed);
-                    problem.channels_of(&work, &frequencies, 0..blocks, matrices, own, &output);
+                    problem.channels_of(&work, &frequencies, 0..blocks, matrices, own, &mut [], &output);
                 }
             }
         });
@@ -211,7 +215,7 @@ impl<S: Simd> Problem<'_, S> {
         }
     }
 
-    /// Computes the blocks of panels `blocks` of the tiles in `matrices`.
+    /// Computes the blocks of panels `blocks` of the tiles in `matrices`. Plain weights are transformed in `fresh`.
     ///
     /// # Safety
     /// - No other thread writes these blocks of the tiles of the chunk (or, with a band, of its output rows).
@@ -222,6 +226,7 @@ impl<S: Simd> Problem<'_, S> {
         blocks: Range<usize>,
         matrices: &[f32],
         own: &mut [f32],
+        fresh: &mut [f32],
         output: &Disjoint<'_>,
     ) {
         let (dims, chunk) = (self.dims, &work.chunk);
@@ -230,7 +235,13 @@ impl<S: Simd> Problem<'_, S> {
         for block in blocks {
             let first = block * PANELS;
             let panels = PANELS.min(dims.panels() - first);
-            let weights = &self.weights[first * count * depth(dims) * BLOCK * PANEL..];
+            let weights = match self.weights {
+                Weights::Packed(weights) => &weights[first * count * depth(dims) * BLOCK * PANEL..],
+                Weights::Plain(weight) => {
+                    weights::pack_block(self.simd, dims, weight.as_slice().as_chunks().0, block, fresh);
+                    &*fresh
+                }
+            };
             self.multiply(frequencies, panels, matrices, weights, products);
             match &work.outputs {
                 // SAFETY: the caller keeps others away from these panels of the tiles.

@@ -2,14 +2,16 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::blocking::block_len;
 use super::transform::{MAX_POINTS, MAX_TAPS, POINTS_F4, POINTS_F6, Span};
 use super::{PANELS, depth, phases, taps, whole};
 use crate::dispatch::{Isa, Program};
 use crate::finite::all_finite;
+use crate::kernels::shared::Disjoint;
 use crate::memory::populate;
 use crate::shape::{BLOCK, ConvDims, PANEL};
 use crate::simd::Simd;
-use crate::threads::in_chunks;
+use crate::threads::{Threads, in_chunks, partition};
 
 /// Values of the transformed weights.
 pub(crate) const fn packed_len(dims: ConvDims) -> usize {
@@ -54,31 +56,47 @@ impl Program for Packing<'_> {
 
     fn run<S: Simd>(self, simd: S) -> bool {
         let Self { dims, weight, packed } = self;
-        let transform = kernel_transform(whole(dims), taps(dims));
-        let points = whole(dims).points().len();
-        let block_len = PANELS * points * points * depth(dims) * BLOCK * PANEL;
         let finite = AtomicBool::new(true);
-        in_chunks(packed, block_len, |block, values| {
+        in_chunks(packed, block_len(dims), |block, values| {
             populate(values);
-            simd.vectorize(
-                #[inline(always)]
-                || {
-                    let own = filters(dims, weight, block);
-                    if !all_finite(own) {
-                        finite.store(false, Ordering::Relaxed);
-                        return;
-                    }
-                    match (points, taps(dims)) {
-                        (6, 3) => pack_block::<6, 3>(dims, &transform, block, own, values),
-                        (8, 3) => pack_block::<8, 3>(dims, &transform, block, own, values),
-                        (8, 5) => pack_block::<8, 5>(dims, &transform, block, own, values),
-                        (points, taps) => unreachable!("no transform has {points} points and {taps} taps"),
-                    }
-                },
-            );
+            if all_finite(filters(dims, weight, block)) {
+                pack_block(simd, dims, weight, block, values);
+            } else {
+                finite.store(false, Ordering::Relaxed);
+            }
         });
         finite.into_inner()
     }
+}
+
+/// As [`pack`] for a `weight` that is known to be finite, on the threads of an inference. Allocates nothing.
+pub(crate) fn pack_on<S: Simd>(simd: S, threads: &Threads, dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) {
+    let (blocks, len) = (packed.len().div_ceil(block_len(dims)), packed.len());
+    let packed = Disjoint::new(packed);
+    threads.run(|thread| {
+        for block in partition(blocks, threads.count(), thread) {
+            let range = block * block_len(dims)..len.min((block + 1) * block_len(dims));
+            // SAFETY: each block occurs once, in one thread's part, and blocks do not overlap.
+            let values = unsafe { packed.part(range) };
+            populate(values);
+            pack_block(simd, dims, weight, block, values);
+        }
+    });
+}
+
+/// Transforms the part of `weight` that belongs to a block of panels into its `values`.
+pub(super) fn pack_block<S: Simd>(simd: S, dims: ConvDims, weight: &[[u8; 4]], block: usize, values: &mut [f32]) {
+    let transform = kernel_transform(whole(dims), taps(dims));
+    let own = filters(dims, weight, block);
+    simd.vectorize(
+        #[inline(always)]
+        || match (whole(dims).points().len(), taps(dims)) {
+            (6, 3) => transform_block::<6, 3>(dims, &transform, block, own, values),
+            (8, 3) => transform_block::<8, 3>(dims, &transform, block, own, values),
+            (8, 5) => transform_block::<8, 5>(dims, &transform, block, own, values),
+            (points, taps) => unreachable!("no transform has {points} points and {taps} taps"),
+        },
+    );
 }
 
 /// The weights of the output channels of a block of panels.
@@ -89,7 +107,7 @@ fn filters(dims: ConvDims, weight: &[[u8; 4]], block: usize) -> &[[u8; 4]] {
 
 /// Transforms the `weight` of a block of panels into its `values`.
 #[inline(always)]
-fn pack_block<const POINTS: usize, const TAPS: usize>(
+fn transform_block<const POINTS: usize, const TAPS: usize>(
     dims: ConvDims,
     transform: &[[f64; MAX_TAPS]; MAX_POINTS],
     block: usize,
