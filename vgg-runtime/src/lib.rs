@@ -116,7 +116,8 @@
 //!
 //! - ReLU is `if 0.0 > x { 0.0 } else { x }`: NaN and -0.0 pass through. NaN passes through every other [`Activation`] as well.
 //! - The maximum of a window that holds NaN is NaN, wherever it stands. Padding is never part of a maximum.
-//! - Weights must be finite ([`Error::NotFinite`]), so that the zeroes of a halo add nothing.
+//! - Weights must be finite ([`Error::NotFinite`]), so that the zeroes of a halo add nothing. Those of fully connected layers, which see
+//!   no halo, are not looked at by [`PackedGemm::share`].
 //! - Denormals are computed with, and the floating-point environment is left as it is.
 //!
 //! # Environment

@@ -117,18 +117,16 @@ fn transform_block<const POINTS: usize, const TAPS: usize>(
     let panel_len = depth(dims) * BLOCK * PANEL;
     let panels = PANELS.min(dims.panels() - block * PANELS);
     for panel in 0..panels {
+        let mut kernels = [[[0.0; PANEL]; TAPS]; TAPS];
         for index in 0..dims.input.channels * phases(dims) {
             let (channel, phase) = (index / phases(dims), index % phases(dims));
-            let kernels = kernels::<TAPS>(dims, weight, panel, channel, phase);
-            let mut rows = [[[0.0; PANEL]; TAPS]; POINTS];
-            for (row, coefficients) in transform.iter().enumerate().take(POINTS) {
-                for column in 0..TAPS {
-                    let taps: [_; TAPS] = core::array::from_fn(|row| &kernels[row][column]);
-                    combine(coefficients, taps, &mut rows[row][column]);
-                }
-            }
+            gather(dims, weight, panel, channel, phase, &mut kernels);
             let place = (channel / BLOCK * phases(dims) + phase) * BLOCK + channel % BLOCK;
-            for (row, sums) in rows.iter().enumerate() {
+            for (row, coefficients) in transform.iter().enumerate().take(POINTS) {
+                let mut sums = [[0.0; PANEL]; TAPS];
+                for (column, sums) in sums.iter_mut().enumerate() {
+                    combine(coefficients, core::array::from_fn(|row| &kernels[row][column]), sums);
+                }
                 for (column, coefficients) in transform.iter().enumerate().take(POINTS) {
                     let at = ((row * POINTS + column) * panels + panel) * panel_len + place * PANEL;
                     let mut wide = [0.0; PANEL];
@@ -154,25 +152,39 @@ fn combine<const TAPS: usize>(coefficients: &[f64; MAX_TAPS], terms: [&[f64; PAN
     }
 }
 
-/// The taps of one input channel that meet pixels of `phase`, for the output channels of a panel; zero for those that do not exist.
+/// Writes to `kernels` the taps of one input channel that meet pixels of `phase`, for the output channels of a panel. Those that do not
+/// exist are zero; the lanes of channels that do not exist are left as they are.
 #[inline(always)]
-fn kernels<const TAPS: usize>(
+fn gather<const TAPS: usize>(
     dims: ConvDims,
     weight: &[[u8; 4]],
     panel: usize,
     channel: usize,
     phase: usize,
-) -> [[[f64; PANEL]; TAPS]; TAPS] {
-    let mut kernels = [[[0.0; PANEL]; TAPS]; TAPS];
+    kernels: &mut [[[f64; PANEL]; TAPS]; TAPS],
+) {
     let ([height, width], stride) = (dims.kernel, dims.strides[0]);
-    let filters = weight.chunks_exact(dims.input.channels * height * width).skip(panel * PANEL);
-    for (lane, filter) in filters.take(PANEL).enumerate() {
-        let taps = &filter[channel * height * width..][..height * width];
-        for (row, y) in (phase / stride..height).step_by(stride).enumerate() {
-            for (column, x) in (phase % stride..width).step_by(stride).enumerate() {
-                kernels[row][column][lane] = f64::from(f32::from_le_bytes(taps[y * width + x]));
+    let filter_len = dims.input.channels * height * width;
+    let lanes = PANEL.min(weight.len() / filter_len - panel * PANEL);
+    if stride > 1 {
+        *kernels = [[[0.0; PANEL]; TAPS]; TAPS];
+    }
+    for lane in 0..lanes {
+        let taps = &weight[(panel * PANEL + lane) * filter_len + channel * height * width..][..height * width];
+        let value = |index: usize| f64::from(f32::from_le_bytes(taps[index]));
+        if stride == 1 {
+            assert!(taps.len() == TAPS * TAPS);
+            for row in 0..TAPS {
+                for column in 0..TAPS {
+                    kernels[row][column][lane] = value(row * TAPS + column);
+                }
+            }
+        } else {
+            for y in (phase / stride..height).step_by(stride) {
+                for x in (phase % stride..width).step_by(stride) {
+                    kernels[y / stride][x / stride][lane] = value(y * width + x);
+                }
             }
         }
     }
-    kernels
 }
