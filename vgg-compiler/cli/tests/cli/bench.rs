@@ -6,7 +6,7 @@ use vgg_runtime::npy;
 
 use crate::support::{Place, keys};
 
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "model",
     "weights",
     "batch",

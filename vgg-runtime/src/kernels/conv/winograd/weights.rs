@@ -125,7 +125,7 @@ fn transform_block<const POINTS: usize, const TAPS: usize>(
             for (row, coefficients) in transform.iter().enumerate().take(POINTS) {
                 let mut sums = [[0.0; PANEL]; TAPS];
                 for (column, sums) in sums.iter_mut().enumerate() {
-                    combine(coefficients, core::array::from_fn(|row| &kernels[row][column]), sums);
+                    combine::<TAPS>(coefficients, core::array::from_fn(|row| &kernels[row][column]), sums);
                 }
                 for (column, coefficients) in transform.iter().enumerate().take(POINTS) {
                     let at = ((row * POINTS + column) * panels + panel) * panel_len + place * PANEL;
