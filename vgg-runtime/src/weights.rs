@@ -125,6 +125,8 @@ impl PackedConv {
             self.block,
             self.transformed
         );
+        #[cfg(not(feature = "std"))]
+        let _ = (simd, threads);
         let weights = match &self.weight {
             Kernels::Packed(weights) => Weights::Packed(weights.as_slice()),
             #[cfg(feature = "std")]

@@ -43,7 +43,7 @@ pub fn grouped_conv<S: Simd, L: Layer<GroupedConvDims>>(
                 let images = input.chunks_exact(own.input.len()).zip(output.chunks_exact_mut(own.output.len()));
                 for ((input, output), weights) in images.zip(groups) {
                     let scratch = scratch.split(conv::scratch_len(own), threads);
-                    conv::run(simd, threads, own, input, weights.of(own), output, scratch);
+                    conv::run(simd, threads, own, input, weights.of(simd, threads, own), output, scratch);
                 }
             }
         }

@@ -35,6 +35,7 @@ pub(crate) enum Weights<'a> {
     /// In the order in which the algorithm reads them.
     Packed(&'a [f32]),
     /// As in the file, of the right length and finite, for a layer whose transform [can wait](winograd::can_wait).
+    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "only a program with `std` packs weights later"))]
     Plain(SharedBytes),
 }
 

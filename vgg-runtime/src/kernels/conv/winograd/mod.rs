@@ -40,7 +40,9 @@ use crate::simd::Simd;
 use crate::threads::{Threads, partition};
 
 pub(crate) use self::blocking::{can_wait, scratch_len};
-pub(crate) use self::weights::{pack, pack_on, packed_len};
+#[cfg(feature = "std")]
+pub(crate) use self::weights::pack_on;
+pub(crate) use self::weights::{pack, packed_len};
 
 /// Panels of output channels whose products are computed before they are transformed.
 const PANELS: usize = 2;

@@ -70,6 +70,7 @@ impl Program for Packing<'_> {
 }
 
 /// As [`pack`] for a `weight` that is known to be finite, on the threads of an inference. Allocates nothing.
+#[cfg_attr(not(feature = "std"), allow(dead_code, reason = "only a program with `std` packs weights later"))]
 pub(crate) fn pack_on<S: Simd>(simd: S, threads: &Threads, dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) {
     let (blocks, len) = (packed.len().div_ceil(block_len(dims)), packed.len());
     let packed = Disjoint::new(packed);
