@@ -7,10 +7,10 @@ use std::path::Path;
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
     Activation, ActivationDims, AffineDims, Algorithm, Arena, AveragePoolDims, Blocked,
-    Combination, CombineDims, ConcatDims, ConvDims, Error, FlattenDims, GemmDims,
-    GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims,
-    PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow, Program,
-    Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
+    Combination, CombineDims, ConcatDims, ConvDims, Error, FileBytes, FlattenDims,
+    GemmDims, GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims,
+    PackDims, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow,
+    Program, Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
 };
 
 use super::names::LAYERS;

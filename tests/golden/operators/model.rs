@@ -7,10 +7,10 @@ use std::path::Path;
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
     Activation, ActivationDims, AffineDims, Algorithm, Arena, AveragePoolDims, Blocked,
-    Combination, CombineDims, ConcatDims, ConvDims, Error, FlattenDims, GemmDims,
-    GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims,
-    PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow, Program,
-    Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
+    Combination, CombineDims, ConcatDims, ConvDims, Error, FileBytes, FlattenDims,
+    GemmDims, GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims,
+    PackDims, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow,
+    Program, Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
 };
 
 use super::names::LAYERS;
@@ -64,48 +64,49 @@ impl Model {
                 .conv(
                     LAYERS[0],
                     layers::Conv1.dims(),
-                    file.tensor("conv1.weight", 32, 864)?,
-                    file.tensor("conv1.bias", 0, 32)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[0]))?,
-            conv3: PackedGroupedConv::pack(
+                    [("conv1.weight", 32..896), ("conv1.bias", 0..32)],
+                )?,
+            conv3: file
+                .grouped_conv(
+                    LAYERS[1],
                     layers::Conv3.dims(),
-                    file.tensor("conv2.weight", 928, 288)?,
-                    file.tensor("conv2.bias", 896, 32)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[1]))?,
-            conv7: PackedGroupedConv::pack(
+                    [("conv2.weight", 928..1216), ("conv2.bias", 896..928)],
+                )?,
+            conv7: file
+                .grouped_conv(
+                    LAYERS[2],
                     layers::Conv7.dims(),
-                    file.tensor("conv3.weight", 1236, 960)?,
-                    file.tensor("conv3.bias", 1216, 20)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[2]))?,
-            affine9: PackedAffine::pack(
+                    [("conv3.weight", 1236..2196), ("conv3.bias", 1216..1236)],
+                )?,
+            affine9: file
+                .affine(
+                    LAYERS[3],
                     layers::Affine9.dims(),
-                    file.tensor("norm4.weight", 15196, 32)?,
-                    file.tensor("norm4.bias", 15100, 32)?,
-                    file.tensor("norm4.running_mean", 15132, 32)?,
-                    file.tensor("norm4.running_var", 15164, 32)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[3]))?,
-            conv14: PackedConv::pack(
+                    [
+                        ("norm4.weight", 15196..15228),
+                        ("norm4.bias", 15100..15132),
+                        ("norm4.running_mean", 15132..15164),
+                        ("norm4.running_var", 15164..15196),
+                    ],
+                )?,
+            conv14: file
+                .conv(
+                    LAYERS[4],
                     layers::Conv14.dims(),
-                    file.tensor("conv5.weight", 2260, 7488)?,
-                    file.tensor("conv5.bias", 2196, 64)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[4]))?,
-            conv15: PackedGroupedConv::pack(
+                    [("conv5.weight", 2260..9748), ("conv5.bias", 2196..2260)],
+                )?,
+            conv15: file
+                .grouped_conv(
+                    LAYERS[5],
                     layers::Conv15.dims(),
-                    file.tensor("conv6.weight", 9812, 4608)?,
-                    file.tensor("conv6.bias", 9748, 64)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[5]))?,
-            gemm19: PackedGemm::pack(
+                    [("conv6.weight", 9812..14420), ("conv6.bias", 9748..9812)],
+                )?,
+            gemm19: file
+                .gemm(
+                    LAYERS[6],
                     layers::Gemm19.dims(),
-                    file.tensor("fc1.weight", 14460, 640)?,
-                    file.tensor("fc1.bias", 14420, 40)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[6]))?,
+                    [("fc1.weight", 14460..15100), ("fc1.bias", 14420..14460)],
+                )?,
         })
     }
 

@@ -7,10 +7,10 @@ use std::path::Path;
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
     Activation, ActivationDims, AffineDims, Algorithm, Arena, AveragePoolDims, Blocked,
-    Combination, CombineDims, ConcatDims, ConvDims, Error, FlattenDims, GemmDims,
-    GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims,
-    PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow, Program,
-    Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
+    Combination, CombineDims, ConcatDims, ConvDims, Error, FileBytes, FlattenDims,
+    GemmDims, GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims,
+    PackDims, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow,
+    Program, Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
 };
 
 use super::names::LAYERS;
@@ -23,36 +23,50 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the weights file at `path`.
+    /// Loads the weights file at `path`. Where the system can, it is mapped into memory: the weights of fully connected
+    /// layers are then used where they lie, so that the file must not be written to while the network is in use (see
+    /// [`FileBytes`]).
     ///
     /// # Errors
     ///
     /// When the file cannot be read, is not the canonical safetensors file of this network, or holds a number
     /// that is not finite.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_bytes(&::vgg_runtime::read_file(path.as_ref())?)
+        Self::from_file(FileBytes::map(path.as_ref())?)
     }
 
-    /// Takes the weights from the content of a weights file.
+    /// The same for a file that was mapped or read before: [`FileBytes::read`] asks nothing of the file afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
+    pub fn from_file(file: FileBytes) -> Result<Self, Error> {
+        Self::packed(&WeightsFile::of_file(file, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    /// Copies the weights from the content of a weights file.
     ///
     /// # Errors
     ///
     /// When the content is not the canonical safetensors file of this network, or holds a number that is not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let file = WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?;
+        Self::packed(&WeightsFile::open(bytes, WEIGHTS_HEADER, WEIGHTS_DATA_LEN)?)
+    }
+
+    fn packed(file: &WeightsFile<'_>) -> Result<Self, Error> {
         Ok(Self {
-            conv1: PackedConv::pack(
+            conv1: file
+                .conv(
+                    LAYERS[0],
                     layers::Conv1.dims(),
-                    file.tensor("conv1.weight", 44, 792)?,
-                    file.tensor("conv1.bias", 0, 44)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[0]))?,
-            gemm3: PackedGemm::pack(
+                    [("conv1.weight", 44..836), ("conv1.bias", 0..44)],
+                )?,
+            gemm3: file
+                .gemm(
+                    LAYERS[1],
                     layers::Gemm3.dims(),
-                    file.tensor("fc1.weight", 860, 4224)?,
-                    file.tensor("fc1.bias", 836, 24)?,
-                )
-                .map_err(|error| error.in_layer(LAYERS[1]))?,
+                    [("fc1.weight", 860..5084), ("fc1.bias", 836..860)],
+                )?,
         })
     }
 

@@ -9,7 +9,7 @@
 /// | fc1_flatten | flatten | 176 |  |  |
 /// | fc1 | gemm 176 to 6 | 6 | 1,062 | 1,056 |
 /// | prob | softmax | 6 |  |  |
-/// | total | | 11x4x4 | 1,271 | 15,312 |
+/// | total | | 11x4x4, 6 | 1,271 | 15,312 |
 pub use super::model::Model as Net;
 
 /// The layers that have weights, in order, as messages name them.
