@@ -16,7 +16,15 @@ pub struct Net {
 impl Net {
     /// A network of images.
     pub fn new(channels: usize, height: usize, width: usize) -> Self {
-        let input = Shape::Image { channels, height, width };
+        Self::of(Shape::Image { channels, height, width })
+    }
+
+    /// A network of vectors.
+    pub fn of_vectors(features: usize) -> Self {
+        Self::of(Shape::Flat { features })
+    }
+
+    fn of(input: Shape) -> Self {
         let graph = Graph {
             name: "Net".into(),
             docs: Vec::new(),
@@ -154,13 +162,16 @@ fn conv(out_channels: usize, kernel: [usize; 2], change: impl FnOnce(&mut Conv))
     Op::Conv(conv)
 }
 
-/// A graph with two outputs, a vector and feature maps, that is generated as well.
+/// A graph with a branch and two outputs, feature maps and a vector, that is generated as well.
 pub fn two_outputs() -> Case {
     Net::new(2, 9, 8)
         .conv3("conv1", 11)
         .op("relu1", Op::Relu)
         .op("pool1", max_pool(2, 2))
         .output()
+        .conv3("conv2", 11)
+        .join("sum", Op::Add, &["conv2", "pool1"])
+        .op("relu2", Op::Relu)
         .fc("fc1", 6)
         .op("prob", Op::Softmax)
         .case("outputs")
@@ -249,6 +260,15 @@ pub fn branches() -> Vec<Case> {
             .join("joined", Op::Concat, &["flatten1", "flatten1"])
             .case("a concatenation that is the output"),
         Net::new(2, 3, 3).join("joined", Op::Concat, &["input"]).case("a concatenation of one"),
+        Net::of_vectors(7)
+            .fc("fc1", 7)
+            .join("sum", Op::Add, &["input", "fc1"])
+            .join("square", Op::Mul, &["input", "input"])
+            .join("norm", Op::BatchNormalization { epsilon: 1e-3 }, &["input"])
+            .op("gate", Op::Sigmoid)
+            .join("joined", Op::Concat, &["gate", "input", "sum", "square"])
+            .op("relu", Op::Relu)
+            .case("a network of vectors"),
     ];
     for (first, second, third) in [(1, 1, 1), (8, 16, 8), (7, 9, 3), (3, 4, 20), (12, 5, 8), (8, 3, 8)] {
         let parts = |net: Net| {
@@ -331,6 +351,16 @@ pub fn convolutions() -> Vec<Case> {
             add(format!("padding {pads:?}, kernel {kernel}, stride {stride}"), 16, op);
         }
     }
+    let mobile = |net: Net, name: &str, op: Op| {
+        let norm = Op::BatchNormalization { epsilon: 1e-5 };
+        net.op(&format!("{name}_conv"), op).op(&format!("{name}_norm"), norm)
+    };
+    let mut net =
+        mobile(Net::new(3, 17, 15), "stem", conv(12, [3, 3], |conv| (conv.strides, conv.pads) = ([2; 2], [1; 4])));
+    net = mobile(net, "expand", conv(20, [1, 1], |_| ())).op("expand_clip", RELU6);
+    net = mobile(net, "depth", conv(20, [3, 3], |conv| (conv.group, conv.pads) = (20, [1; 4]))).op("depth_clip", RELU6);
+    net = mobile(net, "project", conv(12, [1, 1], |_| ())).join("sum", Op::Add, &["project_norm", "stem_norm"]);
+    cases.push(net.op("mean", Op::GlobalAveragePool).fc("fc", 5).case("a network of MobileNet's kind"));
     let planar = |change: &dyn Fn(&mut Conv)| Net::new(3, 9, 8).op("conv1", conv(6, [3, 3], change)).fc("fc1", 4);
     cases.push(planar(&|conv| conv.group = 3).case("groups of the input's channels"));
     cases.push(planar(&|conv| conv.dilations = [2, 3]).case("a dilated kernel on the input"));
