@@ -51,11 +51,8 @@ impl Fused<'_> {
 pub(super) fn fuse_epilogue<'a>(graph: &'a TypedGraph, barriers: &[ValueId]) -> Result<Vec<Fused<'a>>, PlanError> {
     let mut groups: Vec<Fused<'a>> = Vec::new();
     for node in &graph.nodes {
-        match node.op {
-            Op::Dropout { .. } => {
-                return Err(PlanError::Unprepared { layer: node.name.clone(), op: node.op.op_type() });
-            }
-            _ => {}
+        if let Op::Dropout { .. } = node.op {
+            return Err(PlanError::Unprepared { layer: node.name.clone(), op: node.op.op_type() });
         }
         // Branches may interleave: the group that a node continues need not be the last one.
         match groups.iter_mut().rev().find(|group| continues(graph, group, node, barriers)) {

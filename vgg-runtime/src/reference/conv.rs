@@ -51,7 +51,7 @@ pub fn conv<T: Real>(input: &[T], shape: Nchw, weight: &[T], bias: &[T], attribu
     shape.check(input);
     let groups = attributes.groups;
     assert!(
-        shape.channels % groups == 0 && attributes.out_channels % groups == 0,
+        shape.channels.is_multiple_of(groups) && attributes.out_channels.is_multiple_of(groups),
         "the channels fall into no {groups} groups"
     );
     let (channels, filters) = (shape.channels / groups, attributes.out_channels / groups);

@@ -92,7 +92,11 @@ impl Case {
                 algorithms.push(GroupedAlgorithm::Depthwise);
             }
         }
-        if self.dilations == [1, 1] && inputs % BLOCK == 0 && outputs % BLOCK == 0 && self.block == BLOCK {
+        if self.dilations == [1, 1]
+            && inputs.is_multiple_of(BLOCK)
+            && outputs.is_multiple_of(BLOCK)
+            && self.block == BLOCK
+        {
             algorithms.push(GroupedAlgorithm::Each(Algorithm::Direct));
             match (self.kernel, self.strides) {
                 ([3, 3], [1, 1]) => algorithms.extend([
