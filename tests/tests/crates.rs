@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use vgg_cli::build::Options;
 use vgg_cli::ort::{OrtModel, OrtOptions};
 use vgg_cli::session::Session;
+use vgg_cli::verify::Array;
 use vgg_compiler::spec::parse::parse_file;
 use vgg_compiler::spec::variants::VARIANTS;
 use vgg_compiler::weights::{WeightsSource, read};
@@ -93,7 +94,7 @@ fn example(package: &Package, images: &[f32], shape: &[usize]) -> Vec<f32> {
 }
 
 /// The same for a network of `count` outputs, each with its extents.
-fn examples(package: &Package, images: &[f32], shape: &[usize], count: usize) -> Vec<(Vec<usize>, Vec<f32>)> {
+fn examples(package: &Package, images: &[f32], shape: &[usize], count: usize) -> Vec<Array> {
     let input = package.target.join("x.npy");
     let outputs: Vec<PathBuf> = (0..count).map(|index| package.target.join(format!("y{index}.npy"))).collect();
     npy::write_f32(&input, shape, images).expect("a file");

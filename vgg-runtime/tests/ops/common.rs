@@ -132,7 +132,8 @@ impl Program for Call<'_> {
                 for dims in *operands {
                     let (input, others) = rest.split_at(dims.input.len() * dims.batch);
                     rest = others;
-                    ops::concat(simd, threads, *dims, &input.to_vec(), output);
+                    let input = input.to_vec();
+                    ops::concat(simd, threads, *dims, &input, output);
                 }
             }
             Op::Pack(dims) => ops::pack(simd, threads, *dims, input, output),

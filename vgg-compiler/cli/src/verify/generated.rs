@@ -29,6 +29,9 @@ pub(super) fn check(directory: &Path) -> Result<(), Error> {
         .with_help("give the directory of a crate that `vgg build` has written"))
 }
 
+/// Extents and numbers.
+pub type Array = (Vec<usize>, Vec<f32>);
+
 /// Builds the example of the crate in `directory` and runs it on `images`. Gives the extents and the numbers of its outputs, of
 /// which there are `count`.
 ///
@@ -41,7 +44,7 @@ pub fn run_generated(
     count: usize,
     threads: usize,
     progress: &Progress,
-) -> Result<Vec<(Vec<usize>, Vec<f32>)>, Error> {
+) -> Result<Vec<Array>, Error> {
     check(directory)?;
     let _stage = progress.step(format!("building and running {}", directory.display()));
     let staging = Staging::temporary().map_err(|error| Error::writing(&std::env::temp_dir(), &error))?;

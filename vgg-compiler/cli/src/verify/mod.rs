@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use vgg_compiler::CompileOptions;
 use vgg_runtime::Isa;
 
-pub use generated::run_generated;
+pub use generated::{Array, run_generated};
 pub use measure::{BOUND, verify};
 pub use report::{Generated, Layer, Report};
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use vgg_compiler::ir::Shape;
 
+use super::generated::Array;
 use super::measure::OUTPUT_BOUND;
 use crate::compare::Difference;
 use crate::error::{Error, Problem, Status};
@@ -114,7 +115,7 @@ impl Report {
     pub fn compare_generated(
         &mut self,
         path: &Path,
-        actual: &[(Vec<usize>, Vec<f32>)],
+        actual: &[Array],
         images: &[Vec<usize>],
         expected: &[Vec<f32>],
     ) -> Result<(), Error> {
