@@ -6,14 +6,16 @@
 /// | layer | computes | output | parameters | MACs |
 /// |---|---|---|---:|---:|
 /// | conv1 | conv 3x3 direct, pad 1 + relu + maxpool 2x2, stride 2 | 11x4x4 | 209 | 14,256 |
+/// | conv2 | conv 3x3 direct, pad 1 | 11x4x4 | 1,100 | 17,424 |
+/// | sum | add + relu | 11x4x4 |  |  |
 /// | fc1_flatten | flatten | 176 |  |  |
 /// | fc1 | gemm 176 to 6 | 6 | 1,062 | 1,056 |
 /// | prob | softmax | 6 |  |  |
-/// | total | | 11x4x4, 6 | 1,271 | 15,312 |
+/// | total | | 11x4x4, 6 | 2,371 | 32,736 |
 pub use super::model::Model as Net;
 
 /// The layers that have weights, in order, as messages name them.
-pub(crate) const LAYERS: [&str; 2] = ["conv1", "fc1"];
+pub(crate) const LAYERS: [&str; 3] = ["conv1", "conv2", "fc1"];
 
 impl super::model::Model {
     /// The layers that make the outputs, in the order in which [`Self::infer`] writes them.
