@@ -7,6 +7,7 @@ use vgg_cli::export::{Options, export};
 use vgg_cli::model::Model;
 use vgg_cli::progress::Progress;
 use vgg_compiler::onnx::Batch;
+use vgg_compiler::preprocess::Mean;
 use vgg_compiler::spec::parse::parse_file;
 use vgg_compiler::weights::{WeightsSource, canonical, lineage, read};
 use vgg_compiler::{CompileOptions, compile, onnx};
@@ -28,6 +29,13 @@ vgg! {
 vgg! {
     pub Corner: 3 x 5 x 7 {
         preprocess(bgr, range 255, mean -1.5 0 103.939, std 1 2 57.375, resize 9, bicubic);
+        conv3-4
+    }
+}
+
+vgg! {
+    pub Averaged: 3 x 5 x 7 {
+        preprocess(rgb, range 255, mean image, stretch);
         conv3-4
     }
 }
@@ -152,6 +160,31 @@ fn generated_code_takes_images() {
         model.infer(&mut workspace, &Fashion::preprocess(&rgb, 28, 28).unwrap(), &mut logits);
         assert_close("PyTorch", &[10], &logits, expected, Tolerance::RECORDED_LOGITS);
     }
+}
+
+#[test]
+fn generated_code_reads_its_mean_image() {
+    let text = "Averaged: 3 x 5 x 7 { preprocess(rgb, range 255, mean image, stretch); conv3-4 }";
+    let mut spec = parse_file("averaged.vgg", text).unwrap();
+    let mean: Vec<f32> = (0..105).map(|index| index as f32 * 0.5).collect();
+    let mut preprocess = spec.preprocess.as_ref().unwrap().value.clone();
+    preprocess.mean = Mean::Image(Some(mean.clone().into()));
+    spec.set_preprocess(preprocess.clone());
+    let graph = compile(&spec, &CompileOptions::default()).unwrap().graph;
+    let weights = WeightsSource::Seeded(0).load(&graph).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("averaged.safetensors");
+    canonical::write(&path, &graph, &weights, &mut |_| {}).unwrap();
+    assert_eq!(lineage(&path).unwrap(), Some(preprocess));
+    let again = WeightsSource::File(path.clone()).load(&graph).unwrap();
+    assert_eq!(again, weights);
+
+    let model = Averaged::load(&path).unwrap();
+    let image: Vec<u8> = (0..105).map(|index| 255 - index as u8).collect();
+    let input = model.preprocess(&image, 7, 5).unwrap();
+    let expected: Vec<f32> =
+        (0..3).flat_map(|channel| (0..35).map(move |pixel| 255.0 - (pixel * 3 + channel) as f32)).collect();
+    assert!(input.iter().zip(&expected).zip(&mean).all(|((value, level), mean)| *value == level - mean));
 }
 
 #[test]

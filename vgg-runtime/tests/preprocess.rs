@@ -88,6 +88,15 @@ fn colours_ranges_and_means_are_in_the_order_of_the_channels() {
     assert_eq!(*input, [76., 150., 29., 7.]);
 }
 
+#[test]
+fn a_mean_image_has_a_number_for_each_value() {
+    let image = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120];
+    let mean = [1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 0.5];
+    let preprocess = Preprocess { colours: Colours::Bgr, mean: &mean, std: &[1., 2., 4.], ..LEVELS };
+    let input = preprocess.input::<12>(&image, 2, 2).unwrap();
+    assert_eq!(*input, [29., 58., 87., 116., 7.5, 22., 36.5, 51., 0.25, 7.5, 14.75, 24.875]);
+}
+
 /// What a crop throws away is not computed: enlarged whole, these would have billions of pixels.
 #[test]
 fn very_long_images_take_no_memory() {

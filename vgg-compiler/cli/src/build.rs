@@ -18,7 +18,7 @@ use vgg_runtime::{npy, source};
 use crate::error::Error;
 use crate::export::{export_error, weights_error};
 use crate::input::{Images, SEED};
-use crate::lineage::decide;
+use crate::lineage::{Asked, decide};
 use crate::model::{Model, load_weights, source_name, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::reference;
@@ -64,9 +64,8 @@ pub struct Arguments {
     /// Sum every convolution directly: several times slower, but off by a few times less than Winograd's algorithm
     #[arg(long)]
     exact: bool,
-    /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
-    #[arg(long, value_name = "NAME")]
-    preprocess: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn parse_batch(text: &str) -> Result<usize, String> {
@@ -112,10 +111,10 @@ impl Default for Options {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, out, weights, name, batch, embed, force, logits, exact, preprocess } = arguments;
+    let Arguments { model, out, weights, name, batch, embed, force, logits, exact, asked } = arguments;
     let mut model = Model::open(model)?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
-    decide(&mut model, &source, preprocess.as_deref(), progress)?;
+    decide(&mut model, &source, asked, progress)?;
     let options =
         Options { name: name.clone(), batch: *batch, embed: *embed, force: *force, logits: *logits, exact: *exact };
     build(&model, &source, out, &options, progress)?;

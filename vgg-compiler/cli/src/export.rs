@@ -8,7 +8,7 @@ use vgg_compiler::weights::{WeightsError, WeightsSource, canonical};
 use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::error::Error;
-use crate::lineage::{decide, required};
+use crate::lineage::{Asked, decide, required};
 use crate::model::{Model, load_weights, source_name, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::staging::{Staging, same_file};
@@ -47,9 +47,8 @@ pub struct Arguments {
     /// Stop before the softmax
     #[arg(long)]
     logits: bool,
-    /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
-    #[arg(long, value_name = "NAME")]
-    preprocess: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
     /// Let the model take RGB pixels, uint8 [N, H, W, 3] (grey: [N, H, W, 1]) of the input's size, in place of f32 [N, C, H, W]
     #[arg(long)]
     preprocess_in_graph: bool,
@@ -96,11 +95,10 @@ impl Default for Options {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, output, weights, batch, opset, external, logits, preprocess, preprocess_in_graph } =
-        arguments;
+    let Arguments { model, output, weights, batch, opset, external, logits, asked, preprocess_in_graph } = arguments;
     let mut model = Model::open(model)?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
-    decide(&mut model, &source, preprocess.as_deref(), progress)?;
+    decide(&mut model, &source, asked, progress)?;
     let options = Options {
         batch: *batch,
         opset: *opset,

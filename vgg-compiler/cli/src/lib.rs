@@ -9,6 +9,7 @@
 //!          └─────┴─────┴───┬───┴──────┴─────┼──────┘
 //!   model  input  staging  progress         ort  compare    what they share
 //!                          session  reference               a plan executed; the same in 64-bit arithmetic
+//!   image  labels  lineage                                  what `--image` needs: pixels, names, how pixels become inputs
 //!   error  console  table                                   what is said, and how
 //! ```
 //!

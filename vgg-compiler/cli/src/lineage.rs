@@ -1,9 +1,13 @@
 //! How images become the input of a network: what the declaration says, what the weights say, and what was asked for.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use vgg_compiler::preprocess::{PRESETS, Preprocess, Resize, name_of};
+use vgg_compiler::preprocess::{Mean, PRESETS, Preprocess, Resize, name_of};
 use vgg_compiler::spec::parse::parse_preprocess;
 use vgg_compiler::weights::WeightsSource;
+use vgg_runtime::npy;
 
 use crate::error::Error;
 use crate::model::Model;
@@ -15,51 +19,90 @@ fn presets() -> String {
     presets.collect::<Vec<_>>().join("; ")
 }
 
-/// Decides how images become the input of `model` with the weights of `source`, and writes it into the declaration: what `asked`
-/// says, or else what the declaration and the weights agree upon.
+/// What the command line says about images.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Asked {
+    /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
+    #[arg(long, value_name = "NAME")]
+    preprocess: Option<String>,
+    /// A mean image to subtract in place of a mean pixel: little-endian f32, C order, shape [C, H, W] of the input
+    #[arg(long, value_name = "M.npy")]
+    mean_image: Option<PathBuf>,
+}
+
+/// Decides how images become the input of `model` with the weights of `source`, and writes it into the declaration: what was
+/// asked for, or else what the declaration and the weights agree upon.
 ///
 /// # Errors
 ///
-/// When `asked` is not understood, when it or what the weights record does not fit the input, or when the declaration and the
-/// weights contradict each other and nobody has decided.
+/// When what was asked for is not understood, when it or what the weights record does not fit the input, when the declaration and
+/// the weights contradict each other and nobody has decided, or when a mean image is not at hand.
 pub(crate) fn decide(
     model: &mut Model,
     source: &WeightsSource,
-    asked: Option<&str>,
+    asked: &Asked,
     progress: &Progress,
 ) -> Result<(), Error> {
     let declared = model.spec.preprocess.as_ref().map(|preprocess| preprocess.value.clone());
     let recorded = source.lineage()?;
-    let input =
-        [&model.spec.input.channels, &model.spec.input.height, &model.spec.input.width].map(|extent| extent.value);
-    let refuse = |preprocess: &Preprocess| preprocess.refuse(input[0], input[1], input[2]);
-    if let Some(text) = asked {
-        let asked = parse_preprocess(text).map_err(|problem| {
-            Error::usage(format!("--preprocess: {problem}")).with_help(format!("the presets are {}", presets()))
-        })?;
-        if let Some(reason) = refuse(&asked) {
-            return Err(Error::usage(format!(
-                "--preprocess: it does not fit the input of `{}`: {reason}",
-                model.name()
-            ))
-            .with_help("choose another preprocessing, or change its settings: `torchvision(resize 320)`"));
+    let mut decided = match &asked.preprocess {
+        Some(text) => {
+            let asked = parse_preprocess(text).map_err(|problem| {
+                Error::usage(format!("--preprocess: {problem}")).with_help(format!("the presets are {}", presets()))
+            })?;
+            if let Some(reason) = refuse(model, &asked) {
+                let message = format!("--preprocess: it does not fit the input of `{}`: {reason}", model.name());
+                return Err(Error::usage(message)
+                    .with_help("choose another preprocessing, or change its settings: `torchvision(resize 320)`"));
+            }
+            let declarer = format!("the declaration of `{}`", model.name());
+            for (known, who) in [(&declared, &declarer), (&recorded, &source.to_string())] {
+                if let Some(known) = known.as_ref().filter(|known| known.conflicts(&asked)) {
+                    progress.warn(&format!(
+                        "--preprocess says {}, but {who} says {}: they differ in {}",
+                        asked.described(),
+                        known.described(),
+                        known.differences(&asked)
+                    ));
+                }
+            }
+            Some(asked)
         }
-        let declarer = format!("the declaration of `{}`", model.name());
-        for (known, who) in [(&declared, &declarer), (&recorded, &source.to_string())] {
-            if let Some(known) = known.as_ref().filter(|known| known.conflicts(&asked)) {
-                progress.warn(&format!(
-                    "--preprocess says {}, but {who} says {}: they differ in {}",
-                    asked.described(),
-                    known.described(),
-                    known.differences(&asked)
-                ));
+        None => agreed(model, source, declared.clone(), recorded.clone())?,
+    };
+    if let Some(path) = &asked.mean_image {
+        let image = mean_image(path, model)?;
+        let Some(decided) = &mut decided else {
+            return required(model).map(drop);
+        };
+        decided.mean = Mean::Image(Some(image));
+    }
+    if let Some(Preprocess { mean: mean @ Mean::Image(None), .. }) = &mut decided {
+        let at_hand = [recorded, declared].into_iter().flatten().map(|known| known.mean);
+        match at_hand.into_iter().find(|known| matches!(known, Mean::Image(Some(_)))) {
+            Some(image) => *mean = image,
+            None => {
+                let message =
+                    format!("`{}`: its preprocessing has a mean image, which {source} does not hold", model.name());
+                return Err(Error::refused(message).with_help("give it with --mean-image M.npy"));
             }
         }
-        model.spec.set_preprocess(asked);
-        return Ok(());
     }
-    let Some(recorded) = recorded else { return Ok(()) };
-    if let Some(reason) = refuse(&recorded) {
+    if let Some(decided) = decided {
+        model.spec.set_preprocess(decided);
+    }
+    Ok(())
+}
+
+/// What the declaration and the weights say together.
+fn agreed(
+    model: &Model,
+    source: &WeightsSource,
+    declared: Option<Preprocess>,
+    recorded: Option<Preprocess>,
+) -> Result<Option<Preprocess>, Error> {
+    let Some(recorded) = recorded else { return Ok(declared) };
+    if let Some(reason) = refuse(model, &recorded) {
         return Err(Error::refused(format!("{source}: its preprocessing does not fit `{}`: {reason}", model.name()))
             .with_help("the weights belong to another network; or say with --preprocess how images become its input"));
     }
@@ -75,14 +118,40 @@ pub(crate) fn decide(
         // Both make the same input; one of the two may know the order of the classes as well.
         Some(declared) => {
             let classes = declared.classes.or(recorded.classes);
-            model.spec.set_preprocess(Preprocess { classes, ..declared });
-            Ok(())
+            Ok(Some(Preprocess { classes, ..declared }))
         }
-        None => {
-            model.spec.set_preprocess(recorded);
-            Ok(())
-        }
+        None => Ok(Some(recorded)),
     }
+}
+
+/// Why `preprocess` cannot be that of `model`.
+fn refuse(model: &Model, preprocess: &Preprocess) -> Option<String> {
+    let input = &model.spec.input;
+    preprocess.refuse(input.channels.value, input.height.value, input.width.value)
+}
+
+/// Reads a mean image for the input of `model`.
+fn mean_image(path: &Path, model: &Model) -> Result<Arc<[f32]>, Error> {
+    let (found, values) = npy::read_f32(path).map_err(|error| {
+        let error = match error {
+            vgg_runtime::Error::Io { source, .. } => Error::reading(path, &source),
+            error => error.into(),
+        };
+        error.or_help("give an array that numpy.save has written: little-endian f32 in C order")
+    })?;
+    let input = &model.spec.input;
+    let expected = [input.channels.value, input.height.value, input.width.value];
+    if found != expected && found.get(1..) != Some(&expected) {
+        let message = format!("{}: the mean image has shape {found:?}, expected {expected:?}", path.display());
+        return Err(
+            Error::refused(message).with_help("channels come first, in the order in which the network reads them")
+        );
+    }
+    if values.len() != expected.iter().product::<usize>() || values.iter().any(|value| !value.is_finite()) {
+        let message = format!("{}: expected one mean image of finite numbers", path.display());
+        return Err(Error::refused(message).with_help("give the mean over all training images"));
+    }
+    Ok(values.into())
 }
 
 /// The preprocessing of `model`, which must be known for what is to be done.
@@ -112,7 +181,10 @@ pub(crate) fn document(preprocess: &Preprocess) -> Value {
         "text": preprocess.to_string(),
         "colours": colours.word(),
         "range": range.white() as u8,
-        "mean": decimal(mean),
+        "mean": match mean {
+            Mean::Channels(mean) => json!(decimal(mean)),
+            Mean::Image(_) => json!("image"),
+        },
         "std": decimal(std),
         "resize": match resize {
             Resize::ShortSide(side) => json!(side),

@@ -18,7 +18,7 @@ use vgg_runtime::{Isa, Threads};
 use crate::console;
 use crate::error::Error;
 use crate::input::Images;
-use crate::lineage::decide;
+use crate::lineage::{Asked, decide};
 use crate::model::{Model, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::table::{Align, Table};
@@ -67,14 +67,13 @@ pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
     /// An array of inputs: little-endian f32, C order, shape [N, C, H, W] with any N
-    #[arg(long, short, value_name = "X.npy", required_unless_present = "image", conflicts_with = "image")]
+    #[arg(long, short, value_name = "X.npy", required_unless_present = "image", conflicts_with_all = ["image", "preprocess", "mean_image"])]
     input: Option<PathBuf>,
     /// Images: PNG, JPEG, WebP, BMP or GIF files, directories of them, or patterns such as 'photos/*.jpg'
     #[arg(long, value_name = "FILE", num_args = 1..)]
     image: Vec<PathBuf>,
-    /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
-    #[arg(long, value_name = "NAME", conflicts_with = "input")]
-    preprocess: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
     /// Names of the classes: imagenet, imagenet-ilsvrc, fashion-mnist, or a file of one a line [default: of a known preprocessing]
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "input")]
     labels: Option<OsString>,
@@ -175,7 +174,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     let mut model = Model::open(model)?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     if input.is_none() {
-        decide(&mut model, &source, arguments.preprocess.as_deref(), progress)?;
+        decide(&mut model, &source, &arguments.asked, progress)?;
     }
     let compiled = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?;
     let taps = resolve(&compiled, tap)?;

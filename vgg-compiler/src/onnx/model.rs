@@ -73,11 +73,14 @@ fn pixels(context: &Context<'_>, options: &ExportOptions) -> Result<Option<Pixel
         return Ok(None);
     }
     let Context { graph, batch, names } = context;
-    let (Some(preprocess), Shape::Image { height, width, .. }) = (&graph.preprocess, graph.input_shape()) else {
-        return Err(ExportError::Preprocess { name: graph.name.clone() });
-    };
     let input = &graph.values[graph.input.0].name;
-    Ok(Some(pixels::pixels(preprocess, batch.clone(), [height, width], &names.pixels, input)))
+    let pixels = match (&graph.preprocess, graph.input_shape()) {
+        (Some(preprocess), Shape::Image { height, width, .. }) => {
+            pixels::pixels(preprocess, batch.clone(), [height, width], &names.pixels, input)
+        }
+        _ => None,
+    };
+    pixels.map(Some).ok_or_else(|| ExportError::Preprocess { name: graph.name.clone() })
 }
 
 fn batch(batch: Batch) -> Result<DimensionValue, ExportError> {

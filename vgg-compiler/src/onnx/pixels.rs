@@ -13,7 +13,7 @@ use super::messages::{
     AttributeProto, AttributeType, DataType, Dimension, DimensionValue, NodeProto, TensorProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use crate::preprocess::{Colours, Preprocess, Range};
+use crate::preprocess::{Colours, Mean, Preprocess, Range};
 
 /// Names that are free in a graph, for the values between pixels and input and for what is subtracted.
 pub(super) struct PixelNames {
@@ -48,14 +48,14 @@ pub(super) struct Pixels {
     pub(super) initializers: Vec<TensorProto>,
 }
 
-/// The nodes from the pixels of images of `height` x `width` to the value `input`.
+/// The nodes from the pixels of images of `height` x `width` to the value `input`; none when a mean image is not at hand.
 pub(super) fn pixels(
     preprocess: &Preprocess,
     batch: DimensionValue,
     [height, width]: [usize; 2],
     names: &PixelNames,
     input: &str,
-) -> Pixels {
+) -> Option<Pixels> {
     let Preprocess { colours, range, mean, std, .. } = preprocess;
     let channels = colours.channels();
     let per_channel = [1, channels as i64, 1, 1];
@@ -74,8 +74,13 @@ pub(super) fn pixels(
     if *range == Range::Unit {
         steps.push(("Div", Some(floats(&names.white, &[], &[255.0])), Vec::new()));
     }
-    if mean.iter().any(|&mean| mean != 0.0) {
-        steps.push(("Sub", Some(floats(&names.mean, &per_channel, mean)), Vec::new()));
+    match mean {
+        Mean::Channels(mean) if mean.iter().all(|&mean| mean == 0.0) => {}
+        Mean::Channels(mean) => steps.push(("Sub", Some(floats(&names.mean, &per_channel, mean)), Vec::new())),
+        Mean::Image(image) => {
+            let dims = [1, channels, height, width].map(|extent| extent as i64);
+            steps.push(("Sub", Some(floats(&names.mean, &dims, image.as_deref()?)), Vec::new()));
+        }
     }
     if std.iter().any(|&std| std != 1.0) {
         steps.push(("Div", Some(floats(&names.std, &per_channel, std)), Vec::new()));
@@ -106,7 +111,7 @@ pub(super) fn pixels(
         r#type: Some(TypeProto { tensor_type: Some(pixels), denotation: None }),
         doc_string: None,
     };
-    Pixels { input, nodes, initializers }
+    Some(Pixels { input, nodes, initializers })
 }
 
 fn attribute(name: &str, r#type: AttributeType, value: AttributeProto) -> AttributeProto {

@@ -21,11 +21,15 @@ mod presets;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use presets::{PRESETS, Preset, name_of, preset, suggest};
 
 /// The key of the metadata of weights files and ONNX models.
 pub const METADATA_KEY: &str = "vgg.preprocessing";
+
+/// The key of the tensor `[C, H, W]` in a weights file that holds the mean image, when there is one.
+pub const MEAN_KEY: &str = "vgg.mean";
 
 /// How an image becomes the input of a network, and in which order its classes are.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,8 +38,8 @@ pub struct Preprocess {
     pub colours: Colours,
     /// What black and white become before the mean is subtracted.
     pub range: Range,
-    /// What is subtracted from each channel, in the order of the channels.
-    pub mean: Vec<f32>,
+    /// What is subtracted.
+    pub mean: Mean,
     /// What each channel is divided by afterwards, in the order of the channels.
     pub std: Vec<f32>,
     /// Which part of the image is seen, and how large.
@@ -44,6 +48,16 @@ pub struct Preprocess {
     pub filter: Filter,
     /// The order of the classes, when it is a known one.
     pub classes: Option<ClassOrder>,
+}
+
+/// What is subtracted from an image.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mean {
+    /// One number from each channel, in the order of the channels.
+    Channels(Vec<f32>),
+    /// A number of its own from each value of the input, `[C, H, W]`. The text only says that there is one; its numbers lie in the weights
+    /// file under [`MEAN_KEY`]. None where they are not at hand.
+    Image(Option<Arc<[f32]>>),
 }
 
 /// The channels of an input.
@@ -95,6 +109,16 @@ pub enum ClassOrder {
     ImagenetIlsvrc,
     /// The ten of Fashion-MNIST.
     FashionMnist,
+}
+
+impl Mean {
+    /// Whether the two may be the same: a mean image of which the numbers are not at hand may be any.
+    fn agrees(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Image(None), Self::Image(_)) | (Self::Image(_), Self::Image(None)) => true,
+            _ => self == other,
+        }
+    }
 }
 
 impl Colours {
@@ -183,6 +207,12 @@ impl Preprocess {
             let (word, plural) = (self.colours.word(), if own == 1 { "" } else { "s" });
             return Some(format!("`{word}` has {own} channel{plural}, expected the {channels} of the input"));
         }
+        let len = channels * height * width;
+        if let Mean::Image(Some(image)) = &self.mean
+            && image.len() != len
+        {
+            return Some(format!("the mean image has {} numbers, expected {len} for the input", image.len()));
+        }
         match self.resize {
             Resize::ShortSide(side) if side < height.max(width) => Some(format!(
                 "the shorter side of an image becomes {side} pixels, expected at least the {} of the input",
@@ -194,8 +224,8 @@ impl Preprocess {
 
     /// Whether the two make the same input of every image.
     pub fn same_input(&self, other: &Self) -> bool {
-        let classes = None;
-        Self { classes, ..self.clone() } == Self { classes, ..other.clone() }
+        let rest = |of: &Self| (of.colours, of.range, of.std.clone(), of.resize, of.filter);
+        self.mean.agrees(&other.mean) && rest(self) == rest(other)
     }
 
     /// Whether the two contradict each other: they make different inputs, or name different orders of classes.
@@ -209,7 +239,7 @@ impl Preprocess {
         let points = [
             ("colour order", self.colours != other.colours),
             ("range", self.range != other.range),
-            ("mean", self.mean != other.mean),
+            ("mean", !self.mean.agrees(&other.mean)),
             ("std", self.std != other.std),
             ("resizing", self.resize != other.resize || self.filter != other.filter),
             ("class order", self.classes.zip(other.classes).is_some_and(|(one, other)| one != other)),
@@ -231,15 +261,18 @@ impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { colours, range, mean, std, resize, filter, classes } = self;
         write!(f, "{}, range {}", colours.word(), range.white())?;
-        let mut values = |word: &str, values: &[f32], default: f32| {
+        let values = |f: &mut fmt::Formatter<'_>, word: &str, values: &[f32], default: f32| {
             if values.iter().all(|&value| value == default) {
                 return Ok(());
             }
             write!(f, ", {word}")?;
             values.iter().try_for_each(|value| write!(f, " {value}"))
         };
-        values("mean", mean, 0.0)?;
-        values("std", std, 1.0)?;
+        match mean {
+            Mean::Channels(mean) => values(f, "mean", mean, 0.0)?,
+            Mean::Image(_) => f.write_str(", mean image")?,
+        }
+        values(f, "std", std, 1.0)?;
         match resize {
             Resize::ShortSide(side) => write!(f, ", resize {side}")?,
             Resize::Stretch => f.write_str(", stretch")?,

@@ -1,6 +1,6 @@
 //! The preprocessing of the weights that are in circulation, by name.
 
-use super::{ClassOrder, Colours, Filter, Preprocess, Range, Resize};
+use super::{ClassOrder, Colours, Filter, Mean, Preprocess, Range, Resize};
 use crate::suggest::nearest;
 
 /// A preprocessing with a name.
@@ -116,7 +116,15 @@ impl Preset {
     /// What the name stands for.
     pub fn preprocess(&self) -> Preprocess {
         let &Self { colours, range, mean, std, resize, filter, classes, .. } = self;
-        Preprocess { colours, range, mean: mean.into(), std: std.into(), resize, filter, classes: Some(classes) }
+        Preprocess {
+            colours,
+            range,
+            mean: Mean::Channels(mean.into()),
+            std: std.into(),
+            resize,
+            filter,
+            classes: Some(classes),
+        }
     }
 }
 

@@ -19,6 +19,17 @@ fn presets_are_what_their_sources_say() {
     }
 }
 
+/// The table of the documentation has every preset, with what it stands for.
+#[test]
+fn presets_are_documented() {
+    let documentation = include_str!("../../../docs/images.md");
+    for preset in &PRESETS {
+        let (begin, end) = (format!("| `{}` |", preset.name), format!("| {} |", preset.preprocess()));
+        let row = documentation.lines().find(|line| line.starts_with(&begin));
+        assert!(row.is_some_and(|row| row.ends_with(&end)), "{begin} .. {end}");
+    }
+}
+
 #[test]
 fn every_text_is_read_back() {
     for preset in &PRESETS {

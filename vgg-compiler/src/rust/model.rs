@@ -5,6 +5,7 @@ use quote::quote;
 
 use crate::ir::{Shape, TypedGraph};
 use crate::plan::{ExecutionPlan, StepKind};
+use crate::preprocess::MEAN_KEY;
 use crate::weights::Header;
 
 use super::preprocess::preprocess;
@@ -176,6 +177,11 @@ fn weights(network: Network<'_>) -> TokenStream {
         let name = number(fields.len());
         fields.push(quote!(#field: #ty));
         packs.push(quote!(#field: file.#reader(LAYERS[#name], layers::#layer.dims(), [#(#tensors),*])?));
+    }
+    if let Some(range) = &header.mean {
+        let (offset, len) = (number(range.start), number(range.len()));
+        fields.push(quote!(mean: Box<[f32]>));
+        packs.push(quote!(mean: ::vgg_runtime::preprocess::numbers(file.tensor(#MEAN_KEY, #offset, #len)?)));
     }
     quote! {
         /// The network with its weights, packed for the kernels. It never changes, so that any number of threads may share it.

@@ -157,7 +157,7 @@ fn readme(network: Network<'_>, options: &PackageOptions) -> String {
     let megabytes = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     let preprocessing = match &graph.preprocess {
         Some(preprocess) => format!(
-            "Images become the input by `Model::preprocess(rgb8, width, height)`: `{preprocess}`."
+            "Images become the input by `preprocess(rgb8, width, height)` of the model: `{preprocess}`."
         ),
         None => "The preprocessing of the images is that of whoever trained the weights; this crate takes the numbers as they are."
             .to_owned(),

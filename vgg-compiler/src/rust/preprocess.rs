@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 
 use super::step::number;
 use crate::ir::{Shape, TypedGraph};
-use crate::preprocess::{Colours, Filter, Preprocess, Resize};
+use crate::preprocess::{Colours, Filter, Mean, Preprocess, Resize};
 
 /// The items that make the input of an image; none when the preprocessing is unknown.
 pub(super) fn preprocess(graph: &TypedGraph) -> Option<TokenStream> {
@@ -38,7 +38,21 @@ pub(super) fn preprocess(graph: &TypedGraph) -> Option<TokenStream> {
         Resize::Stretch => quote!(Stretch),
     };
     let white = real(&range.white());
-    let (mean, std) = (mean.iter().map(real), std.iter().map(real));
+    let std = std.iter().map(real);
+    let image = matches!(mean, Mean::Image(_));
+    let (mean, text_of_mean) = match mean {
+        Mean::Channels(mean) => (mean.iter().map(real).collect(), ""),
+        Mean::Image(_) => (Vec::new(), " The mean image is part of the weights, and `mean` is empty here."),
+    };
+    let text = format!("{text}{text_of_mean}");
+    // A mean image comes with the weights.
+    let (receiver, step) = match image {
+        true => (
+            Some(quote!(&self,)),
+            quote!(::vgg_runtime::preprocess::Preprocess { mean: &self.mean, ..Self::PREPROCESS }),
+        ),
+        false => (None, quote!(Self::PREPROCESS)),
+    };
     let (height, width) = (number(height), number(width));
     Some(quote! {
         impl Model {
@@ -63,8 +77,8 @@ pub(super) fn preprocess(graph: &TypedGraph) -> Option<TokenStream> {
             /// # Errors
             ///
             /// When `rgb8` has not three bytes for each pixel, or there are none.
-            pub fn preprocess(rgb8: &[u8], width: usize, height: usize) -> Result<Box<[f32; Self::IMAGE_LEN]>, Error> {
-                Self::PREPROCESS.input(rgb8, width, height)
+            pub fn preprocess(#receiver rgb8: &[u8], width: usize, height: usize) -> Result<Box<[f32; Self::IMAGE_LEN]>, Error> {
+                #step.input(rgb8, width, height)
             }
         }
     })

@@ -71,7 +71,7 @@ fn images_become_the_input_where_it_is_known_how() {
     let unknown = files(&network("Tiny", "", names));
     let mut graph = network("Tiny", "", names).into_graph();
     let mut preprocess = crate::preprocess::preset("torchvision").unwrap().preprocess();
-    preprocess.mean = vec![-1.5, 0.0, 1e-5];
+    preprocess.mean = crate::preprocess::Mean::Channels(vec![-1.5, 0.0, 1e-5]);
     graph.preprocess = Some(preprocess);
     let known = files(&verify(graph).unwrap());
     let differing: Vec<_> = unknown.iter().zip(&known).filter(|(a, b)| a != b).map(|(a, _)| a.path.as_str()).collect();

@@ -5,7 +5,7 @@
 //! JSON              {"__metadata__":{"format":"pt"},"KEY":{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..}
 //!                   with `"vgg.preprocessing":".."` after the format when the preprocessing is known
 //! spaces            so that the data begins at a multiple of 64
-//! data              the tensors in the order of their keys, without gaps
+//! data              the tensors in the order of their keys, without gaps; last the mean image, if the preprocessing has one
 //! ```
 //!
 //! The JSON is what the `safetensors` crate writes, so that every reader of the format takes the file. Because the
@@ -21,8 +21,8 @@ use std::path::Path;
 use super::error::WeightsError;
 use super::resolve::Weights;
 use crate::atomic;
-use crate::ir::{Graph, Param, ParamId};
-use crate::preprocess::{METADATA_KEY, Preprocess};
+use crate::ir::{Graph, Param, ParamId, Shape};
+use crate::preprocess::{MEAN_KEY, METADATA_KEY, Mean, Preprocess};
 
 /// The data begins at a multiple of this: a cache line, and the widest vector.
 const ALIGNMENT: usize = 64;
@@ -34,14 +34,17 @@ pub struct Header {
     pub bytes: Vec<u8>,
     /// Where the bytes of each parameter are, from the beginning of the data, by [`ParamId`].
     pub ranges: Vec<Range<usize>>,
-    /// Bytes of all parameters.
+    /// Where the bytes of the mean image are, from the beginning of the data, when the preprocessing has one.
+    pub mean: Option<Range<usize>>,
+    /// Bytes of all parameters and of the mean image.
     pub data_len: usize,
 }
 
 impl Header {
     /// The header of the file of `graph`'s parameters.
     pub fn of(graph: &Graph) -> Self {
-        Self::with(&graph.params, graph.preprocess.as_ref())
+        let image = graph.values.get(graph.input.0).and_then(|input| input.shape);
+        Self::with(&graph.params, graph.preprocess.as_ref().zip(image))
     }
 
     /// The header of a file that holds `params`, which are the parameters of a verified graph, and knows of no preprocessing.
@@ -49,9 +52,10 @@ impl Header {
         Self::with(params, None)
     }
 
-    fn with(params: &[Param], preprocess: Option<&Preprocess>) -> Self {
+    /// With a preprocessing, and the shape of the input that it makes.
+    fn with(params: &[Param], preprocess: Option<(&Preprocess, Shape)>) -> Self {
         let mut json = String::from(r#"{"__metadata__":{"format":"pt""#);
-        if let Some(preprocess) = preprocess {
+        if let Some((preprocess, _)) = preprocess {
             json += &format!(r#","{METADATA_KEY}":{}"#, serde_json::Value::from(preprocess.to_string()));
         }
         json.push('}');
@@ -69,12 +73,26 @@ impl Header {
                 shape.join(",")
             );
         }
+        // The tensor of a mean image comes last, so that the others lie where they do without it.
+        let image = preprocess.filter(|(preprocess, _)| matches!(preprocess.mean, Mean::Image(_)));
+        let mean = image.map(|(_, shape)| {
+            let range = end..end + 4 * shape.len();
+            let dims: Vec<String> = shape.dims().iter().map(usize::to_string).collect();
+            json += &format!(
+                r#","{MEAN_KEY}":{{"dtype":"F32","shape":[{}],"data_offsets":[{},{}]}}"#,
+                dims.join(","),
+                range.start,
+                range.end
+            );
+            range
+        });
+        end = mean.as_ref().map_or(end, |range| range.end);
         json.push('}');
         let padded = (8 + json.len()).next_multiple_of(ALIGNMENT) - 8;
         let mut bytes = (padded as u64).to_le_bytes().to_vec();
         bytes.extend_from_slice(json.as_bytes());
         bytes.resize(8 + padded, b' ');
-        Self { bytes, ranges, data_len: end }
+        Self { bytes, ranges, mean, data_len: end }
     }
 
     /// Where the bytes of a parameter are, from the beginning of the file.
@@ -123,6 +141,17 @@ pub fn write_to(
     atomic::write_counted(out, &Header::of(graph).bytes, &mut written, progress)?;
     for index in sorted(&graph.params) {
         atomic::write_counted(out, weights.get(ParamId(index)), &mut written, progress)?;
+    }
+    match graph.preprocess.as_ref().map(|preprocess| &preprocess.mean) {
+        Some(Mean::Image(Some(image))) => {
+            let bytes: Vec<u8> = image.iter().flat_map(|value| value.to_le_bytes()).collect();
+            atomic::write_counted(out, &bytes, &mut written, progress)?;
+        }
+        Some(Mean::Image(None)) => {
+            let problem = "the preprocessing has a mean image, whose numbers are not at hand";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        Some(Mean::Channels(_)) | None => {}
     }
     Ok(())
 }

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::error::WeightsError;
 use super::safetensors::MAX_HEADER;
 use super::source::WeightsSource;
-use crate::preprocess::{METADATA_KEY, Preprocess};
+use super::tensors::values;
+use crate::preprocess::{MEAN_KEY, METADATA_KEY, Mean, Preprocess};
 use crate::spec::parse::parse_preprocess;
 
 /// The part of a header that is looked at.
@@ -20,6 +22,17 @@ use crate::spec::parse::parse_preprocess;
 struct Head {
     #[serde(rename = "__metadata__", default)]
     metadata: BTreeMap<String, String>,
+    /// The tensor of [`MEAN_KEY`].
+    #[serde(rename = "vgg.mean")]
+    mean: Option<Entry>,
+}
+
+/// The entry of a tensor.
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
 }
 
 /// The preprocessing that the .safetensors file at `path` records in its metadata under [`METADATA_KEY`].
@@ -42,17 +55,44 @@ pub fn lineage(path: &Path) -> Result<Option<Preprocess>, WeightsError> {
         return Ok(None);
     };
     let mut json = Vec::new();
-    file.take(length).read_to_end(&mut json).map_err(read)?;
-    let Ok(Head { metadata }) = serde_json::from_slice(&json) else {
+    file.by_ref().take(length).read_to_end(&mut json).map_err(read)?;
+    let Ok(Head { metadata, mean }) = serde_json::from_slice(&json) else {
         return Ok(None);
     };
     let Some(text) = metadata.get(METADATA_KEY).filter(|text| *text != "unknown") else {
         return Ok(None);
     };
-    parse_preprocess(text).map(Some).map_err(|problem| {
-        let problem = format!("its metadata `{METADATA_KEY}` cannot be understood: {problem}");
-        WeightsError::Malformed { path: path.into(), problem }
-    })
+    let malformed = |problem| WeightsError::Malformed { path: path.into(), problem };
+    let mut preprocess = parse_preprocess(text)
+        .map_err(|problem| malformed(format!("its metadata `{METADATA_KEY}` cannot be understood: {problem}")))?;
+    if let Mean::Image(image) = &mut preprocess.mean {
+        let entry = mean.ok_or_else(|| {
+            malformed(format!("its preprocessing has a mean image, but there is no tensor `{MEAN_KEY}`"))
+        })?;
+        let data = 8 + length;
+        let rest = file.metadata().map_err(read)?.len().saturating_sub(data);
+        let (begin, len) = place(&entry, rest).map_err(malformed)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(data + begin)).map_err(read)?;
+        file.take(len).read_to_end(&mut bytes).map_err(read)?;
+        let values: Arc<[f32]> = values(&bytes).collect();
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(malformed(format!("tensor `{MEAN_KEY}` holds NaN or infinity")));
+        }
+        *image = Some(values);
+    }
+    Ok(Some(preprocess))
+}
+
+/// Where the bytes of a tensor begin in the data, which has `available` of them, and how many there are.
+fn place(Entry { dtype, shape, data_offsets: (begin, end) }: &Entry, available: u64) -> Result<(u64, u64), String> {
+    let needed = shape.iter().try_fold(4_u64, |product, &extent| product.checked_mul(extent));
+    match end.checked_sub(*begin) {
+        Some(len) if dtype == "F32" && needed == Some(len) && *end <= available => Ok((*begin, len)),
+        _ => Err(format!(
+            "tensor `{MEAN_KEY}` of shape {shape:?} claims bytes {begin} to {end} of {available}, expected F32 numbers of that shape"
+        )),
+    }
 }
 
 impl WeightsSource {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::error::WeightsError;
 use super::tensors::{Tensor, Tensors, values};
 use crate::ir::{FoldedRole, Graph, Op, Param, ParamId, ParamSource, TypedGraph};
+use crate::preprocess::MEAN_KEY;
 use crate::suggest::nearest_key;
 
 /// The numbers of every parameter of one graph, checked: of the right length and finite.
@@ -138,7 +139,7 @@ fn matched<'a>(
     let extra: Vec<&str> = tensors
         .keys()
         .map(String::as_str)
-        .filter(|key| !known.contains(key) && !key.ends_with(".num_batches_tracked"))
+        .filter(|key| !known.contains(key) && !key.ends_with(".num_batches_tracked") && *key != MEAN_KEY)
         .collect();
     let mut stored = BTreeMap::new();
     for param in &expected.params {

@@ -40,7 +40,7 @@ pub struct Preprocess<'a> {
     pub colours: Colours,
     /// What white becomes before the mean is subtracted: 1, or 255.
     pub white: f32,
-    /// What is subtracted from each channel.
+    /// What is subtracted: one number for each channel, or a mean image of the whole input.
     pub mean: &'a [f32],
     /// What each channel is divided by afterwards.
     pub std: &'a [f32],
@@ -130,13 +130,13 @@ impl Preprocess<'_> {
     /// As [`Preprocess::input`].
     ///
     /// # Panics
-    /// When `input` has not [`Preprocess::len`] values, there is not one `mean` and `std` for each channel, or the shorter side
-    /// becomes shorter than the input.
+    /// When `input` has not [`Preprocess::len`] values, there is not one `std` for each channel and one `mean` for each channel or each
+    /// value, or the shorter side becomes shorter than the input.
     pub fn apply(&self, rgb: &[u8], width: usize, height: usize, input: &mut [f32]) -> Result<(), Error> {
         let channels = self.colours.channels();
         assert_eq!(input.len(), self.len(), "preprocess: the input has another number of values");
         assert!(
-            self.mean.len() == channels && self.std.len() == channels,
+            (self.mean.len() == channels || self.mean.len() == self.len()) && self.std.len() == channels,
             "preprocess: expected {channels} means and deviations, found {} and {}",
             self.mean.len(),
             self.std.len()
@@ -153,9 +153,15 @@ impl Preprocess<'_> {
         let plane = self.height * self.width;
         for (channel, values) in input.chunks_exact_mut(plane.max(1)).enumerate() {
             let from = if self.colours == Colours::Bgr { channels - 1 - channel } else { channel };
-            let levels = self.levels(channel);
-            for (value, pixel) in values.iter_mut().zip(pixels.chunks_exact(channels)) {
-                *value = levels[usize::from(pixel[from])];
+            let levels = pixels.chunks_exact(channels).map(|pixel| usize::from(pixel[from]));
+            if self.mean.len() == channels {
+                let table = self.levels(channel);
+                values.iter_mut().zip(levels).for_each(|(value, level)| *value = table[level]);
+            } else {
+                let mean = &self.mean[channel * plane..(channel + 1) * plane];
+                for ((value, level), mean) in values.iter_mut().zip(levels).zip(mean) {
+                    *value = self.value(level, *mean, channel);
+                }
             }
         }
         Ok(())
@@ -165,9 +171,13 @@ impl Preprocess<'_> {
     fn levels(&self, channel: usize) -> [f32; 256] {
         let mut levels = [0.0; 256];
         for (level, value) in levels.iter_mut().enumerate() {
-            *value = (level as f32 / (255.0 / self.white) - self.mean[channel]) / self.std[channel];
+            *value = self.value(level, self.mean[channel], channel);
         }
         levels
+    }
+
+    fn value(&self, level: usize, mean: f32, channel: usize) -> f32 {
+        (level as f32 / (255.0 / self.white) - mean) / self.std[channel]
     }
 
     /// How rows and columns are resized and cropped.
@@ -179,6 +189,11 @@ impl Preprocess<'_> {
         let (rows, columns) = if width <= height { (long(height, width), side) } else { (side, long(width, height)) };
         (Axis::centre(rows, self.height), Axis::centre(columns, self.width))
     }
+}
+
+/// The little-endian numbers of a tensor, such as a mean image. Bytes after the last whole number are left out.
+pub fn numbers(bytes: &[u8]) -> Box<[f32]> {
+    bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
 }
 
 fn grey(rgb: &[u8]) -> Vec<u8> {

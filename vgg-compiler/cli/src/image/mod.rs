@@ -208,6 +208,47 @@ mod tests {
         );
     }
 
+    /// Whatever is in a file, it is a picture of its extents or it is refused.
+    #[test]
+    fn damaged_images_are_refused_or_read() {
+        macro_rules! files {
+            ($($name:literal)*) => { [$(($name, &include_bytes!(concat!("../../tests/images/", $name))[..])),*] };
+        }
+        let mut state = 7_u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        let (mut read, mut refused) = (0, 0);
+        for (name, content) in
+            files!("cat.png" "palette.png" "orientation-6.jpg" "cat.webp" "lossy.webp" "cat.bmp" "two-frames.gif")
+        {
+            for round in 0..150 {
+                let mut damaged = content.to_vec();
+                if round % 3 == 0 {
+                    damaged.truncate(below(damaged.len()));
+                } else {
+                    for _ in 0..=round % 5 {
+                        // Headers are worth more attempts than pixels.
+                        let place = if below(2) == 0 { below(80) } else { below(damaged.len()) };
+                        damaged[place] = [0, 1, 0x7f, 0x80, 0xff, below(256) as u8][below(6)];
+                    }
+                }
+                match decode(&damaged, WHITE) {
+                    Ok(picture) => {
+                        assert_eq!(picture.rgb.len(), 3 * picture.width * picture.height, "{name}");
+                        read += 1;
+                    }
+                    Err(refusal) => {
+                        assert!(!refusal.problem.is_empty());
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(read > 50 && refused > 300, "{read} read, {refused} refused");
+    }
+
     #[test]
     fn whatever_is_no_image_is_refused() {
         assert_eq!(refusal(b""), "the file is empty");

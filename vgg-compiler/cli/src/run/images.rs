@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vgg_compiler::ir::{Shape, TypedGraph, ValueId};
-use vgg_compiler::preprocess::{Colours, Filter, Preprocess, Resize};
+use vgg_compiler::preprocess::{Colours, Filter, Mean, Preprocess, Resize};
 use vgg_compiler::weights::WeightsSource;
 use vgg_runtime::preprocess as rt;
 
@@ -124,7 +124,11 @@ fn step<'a>(preprocess: &'a Preprocess, graph: &TypedGraph) -> rt::Preprocess<'a
             Colours::Grey => rt::Colours::Grey,
         },
         white: range.white(),
-        mean,
+        mean: match mean {
+            Mean::Channels(mean) => mean,
+            // Without its numbers nothing gets here.
+            Mean::Image(image) => image.as_deref().unwrap_or_default(),
+        },
         std,
         resize: match *resize {
             Resize::ShortSide(side) => rt::Resize::ShortSide(side),

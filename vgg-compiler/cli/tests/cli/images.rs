@@ -334,6 +334,68 @@ fn weights_remember_how_they_were_trained() {
     assert!(stderr.contains("`vgg.preprocessing` cannot be understood"), "{stderr}");
 }
 
+/// A mean image goes with the weights, and is subtracted pixel by pixel.
+#[test]
+fn mean_images_are_part_of_the_weights() {
+    let place = Place::empty();
+    place.write("mirror.vgg", MIRROR);
+    place.write("net.vgg", "Net: 3 x 16 x 16 { conv3-2 }");
+    place.write("declared.vgg", "Net: 3 x 16 x 16 { preprocess(bgr, range 255, mean image, resize 20); conv3-2 }");
+    place.array("mean.npy", &[3, 16, 16]);
+    place.array("small.npy", &[3, 16, 15]);
+    let cat = image("cat.png");
+    let (_, mean) = npy::read_f32(&place.path("mean.npy")).unwrap();
+    let input = |arguments: &[&str]| {
+        place.ok(&[&["run", "mirror.vgg"], arguments, &["--image", &cat, "--output", "y.npy"]].concat());
+        npy::read_f32(&place.path("y.npy")).unwrap().1
+    };
+    let levels = input(&["--preprocess", "bgr, range 255, resize 20"]);
+    let without = input(&["--preprocess", "caffe-cnn(resize 20)", "--mean-image", "mean.npy"]);
+    assert!(levels.iter().zip(&mean).zip(&without).all(|((level, mean), value)| level - mean == *value));
+
+    // The weights keep it, for declarations that say so and for those that say nothing.
+    let export = ["export", "declared.vgg", "-o", "net.onnx", "--external"];
+    let stderr = place.fails(3, &export);
+    assert!(
+        stderr.contains("has a mean image, which seeded:0 does not hold") && stderr.contains("--mean-image"),
+        "{stderr}"
+    );
+    place.ok(&[&export[..], &["--mean-image", "mean.npy"]].concat());
+    let scores = |model: &str, arguments: &[&str]| {
+        let run = ["run", model, "--image", &cat, "--output", "y.npy"];
+        place.ok(&[&run[..], arguments].concat());
+        place.read("y.npy")
+    };
+    let expected = scores("declared.vgg", &["--mean-image", "mean.npy"]);
+    for model in ["declared.vgg", "net.vgg"] {
+        assert!(scores(model, &["--weights", "net.safetensors"]) == expected, "{model}");
+    }
+    assert!(scores("net.vgg", &["--preprocess", "bgr, range 255, resize 20"]) != expected);
+
+    // A crate has it in its weights; the model of pixels has it in the graph.
+    place.ok(&["build", "net.vgg", "--weights", "net.safetensors", "--out", "crate"]);
+    let source = String::from_utf8(place.read("crate/src/model.rs")).unwrap();
+    assert!(
+        source.contains("pub fn preprocess(\n        &self,") || source.contains("pub fn preprocess(&self,"),
+        "{source}"
+    );
+    place.ok(&["export", "net.vgg", "--weights", "net.safetensors", "-o", "pixels.onnx", "--preprocess-in-graph"]);
+
+    let other = ["export", "net.vgg", "-o", "o.onnx", "--preprocess", "caffe-cnn", "--mean-image", "small.npy"];
+    let stderr = place.fails(3, &other);
+    assert!(stderr.contains("the mean image has shape [3, 16, 15], expected [3, 16, 16]"), "{stderr}");
+    place.fails(2, &["export", "net.vgg", "-o", "o.onnx", "--mean-image", "mean.npy"]);
+    let mut bytes = place.read("net.safetensors");
+    let len = bytes.len();
+    bytes[len - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    place.write("nan.safetensors", &bytes);
+    place.write("short.safetensors", &bytes[..len - 4]);
+    for (weights, expected) in [("nan.safetensors", "holds NaN or infinity"), ("short.safetensors", "claims bytes")] {
+        let stderr = place.fails(3, &["run", "net.vgg", "--weights", weights, "--image", &cat]);
+        assert!(stderr.contains("`vgg.mean`") && stderr.contains(expected), "{stderr}");
+    }
+}
+
 #[test]
 fn labels_must_be_those_of_the_weights() {
     let place = Place::empty();

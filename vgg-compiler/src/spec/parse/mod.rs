@@ -10,7 +10,7 @@
 //! extent     = number | height "x" width
 //! preprocess = "preprocess" ( preset ( "(" settings ")" )? | "(" settings ")" ) ";"
 //! settings   = setting ( "," setting )* ","?
-//! setting    = "rgb" | "bgr" | "grey" | "range" number | "mean" number+ | "std" number+ | "resize" number | "stretch"
+//! setting    = "rgb" | "bgr" | "grey" | "range" number | "mean" ( number+ | "image" ) | "std" number+ | "resize" number | "stretch"
 //!            | "nearest" | "bilinear" | "bicubic" | "classes" order
 //! ```
 //!

@@ -11,7 +11,7 @@ use super::super::diagnostic::{Diagnostic, Diagnostics};
 use super::super::limits;
 use super::super::{Spanned, limits::RealRange};
 use super::{Context, found, number, parentheses, quoted, read, skip_while};
-use crate::preprocess::{self, ClassOrder, Colours, Filter, PRESETS, Preprocess, Range, Resize};
+use crate::preprocess::{self, ClassOrder, Colours, Filter, Mean, PRESETS, Preprocess, Range, Resize};
 use crate::suggest::{enumerate, nearest};
 
 /// Longest text that is read, in bytes.
@@ -141,7 +141,8 @@ fn words(input: ParseStream<'_>) -> Option<Spanned<String>> {
 struct Settings {
     colours: Option<Colours>,
     range: Option<Range>,
-    mean: Option<Spanned<Vec<f32>>>,
+    /// The numbers, none for a mean image.
+    mean: Option<Spanned<Option<Vec<f32>>>>,
     std: Option<Spanned<Vec<f32>>>,
     resize: Option<Resize>,
     filter: Option<Filter>,
@@ -205,7 +206,7 @@ fn setting(input: ParseStream<'_>, all: &mut Settings, of_preset: bool) -> Resul
         "bgr" => all.colours.replace(Colours::Bgr).is_some(),
         "grey" | "gray" => all.colours.replace(Colours::Grey).is_some(),
         "range" => all.range.replace(range(input)?).is_some(),
-        "mean" => all.mean.replace(values(input, "mean", limits::MEAN)?).is_some(),
+        "mean" => all.mean.replace(mean(input)?).is_some(),
         "std" => all.std.replace(values(input, "std", limits::STD)?).is_some(),
         "resize" => {
             let Spanned { value, span } = number::integer(input, "the shorter side after `resize`")?;
@@ -241,6 +242,17 @@ fn range(input: ParseStream<'_>) -> Result<Range, Diagnostic> {
         other => Err(Diagnostic::new(span, format!("the range is {other}, expected 1 or 255"))
             .with_help("it is what white becomes before the mean is subtracted")),
     }
+}
+
+/// The numbers after `mean`, or the word `image`.
+fn mean(input: ParseStream<'_>) -> Result<Spanned<Option<Vec<f32>>>, Diagnostic> {
+    let span = input.span();
+    if input.cursor().ident().is_some_and(|(word, _)| word == "image") {
+        let _ = input.parse::<Ident>();
+        return Ok(Spanned { value: None, span });
+    }
+    let Spanned { value, span } = values(input, "mean", limits::MEAN)?;
+    Ok(Spanned { value: Some(value), span })
 }
 
 /// The numbers after `mean` or `std`.
@@ -282,7 +294,7 @@ fn classes(input: ParseStream<'_>) -> Result<Option<ClassOrder>, Diagnostic> {
 fn changed(preset: Preprocess, all: Settings) -> Result<Preprocess, Diagnostic> {
     let colours = preset.colours;
     Ok(Preprocess {
-        mean: all.mean.map_or(Ok(preset.mean), |mean| per_channel(mean, "mean", colours))?,
+        mean: all.mean.map_or(Ok(preset.mean), |mean| mean_of(mean, colours))?,
         std: all.std.map_or(Ok(preset.std), |std| per_channel(std, "std", colours))?,
         resize: all.resize.unwrap_or(preset.resize),
         filter: all.filter.unwrap_or(preset.filter),
@@ -304,16 +316,27 @@ fn complete(all: Settings, span: Span) -> Result<Preprocess, Diagnostic> {
         return Err(Diagnostic::new(span, format!("{} {verb} missing", missing.join(" and ")))
             .with_help("write a preset, or all values: `preprocess(rgb, range 1, mean .., std .., resize 256);`"));
     };
-    let default = |value| Spanned { value: vec![value], span };
+    let one = || Spanned { value: vec![1.0], span };
     Ok(Preprocess {
         colours,
         range,
-        mean: per_channel(all.mean.unwrap_or_else(|| default(0.0)), "mean", colours)?,
-        std: per_channel(all.std.unwrap_or_else(|| default(1.0)), "std", colours)?,
+        mean: match all.mean {
+            Some(mean) => mean_of(mean, colours)?,
+            None => Mean::Channels(vec![0.0; colours.channels()]),
+        },
+        std: per_channel(all.std.unwrap_or_else(one), "std", colours)?,
         resize,
         filter: all.filter.unwrap_or(Filter::Bilinear),
         classes: all.classes.flatten(),
     })
+}
+
+/// The mean that was written.
+fn mean_of(Spanned { value, span }: Spanned<Option<Vec<f32>>>, colours: Colours) -> Result<Mean, Diagnostic> {
+    match value {
+        Some(value) => Ok(Mean::Channels(per_channel(Spanned { value, span }, "mean", colours)?)),
+        None => Ok(Mean::Image(None)),
+    }
 }
 
 /// One number for each channel; a single one is that of all.

@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 
-use crate::preprocess::{ClassOrder, Colours, Filter, PRESETS, Preprocess, Range, Resize};
+use crate::preprocess::{ClassOrder, Colours, Filter, Mean, PRESETS, Preprocess, Range, Resize};
 use crate::spec::{Extent, InputSpec, LayerKind, LayerSpec, ModelSpec, PoolSpec, Spanned};
 
 /// SplitMix64 (Steele, Lea & Flood 2014).
@@ -103,7 +103,10 @@ impl Random {
         Preprocess {
             colours,
             range: self.pick(&[Range::Unit, Range::Bytes]),
-            mean: values(&[0.0, 0.485, 123.68, -1.5, 1e-5], self),
+            mean: match self.below(4) {
+                0 => Mean::Image(None),
+                _ => Mean::Channels(values(&[0.0, 0.485, 123.68, -1.5, 1e-5], self)),
+            },
             std: values(&[1.0, 0.229, 58.393, 1e-6], self),
             resize: if self.once_in(3) { Resize::Stretch } else { Resize::ShortSide(1 + self.below(512)) },
             filter: self.pick(&Filter::ALL),
