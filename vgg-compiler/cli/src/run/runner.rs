@@ -13,9 +13,9 @@ use crate::session::Session;
 /// What a run gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outputs {
-    /// Shape of the first output of one image.
+    /// Shape of the output of one image.
     pub shape: Shape,
-    /// The first output, one image after the other.
+    /// The output, one image after the other.
     pub values: Vec<f32>,
     /// The values that were asked for, in that order.
     pub taps: Vec<Tap>,
@@ -37,7 +37,7 @@ pub(super) struct Runner<'a> {
     session: Session,
     taps: &'a [ValueId],
     batch: usize,
-    /// The input and the outputs of one inference, for fewer images than it takes.
+    /// The input and the output of one inference, for fewer images than it takes.
     input: Vec<f32>,
     output: Vec<f32>,
     outputs: Outputs,
@@ -86,14 +86,18 @@ impl<'a> Runner<'a> {
         self.input[..input.len()].copy_from_slice(input);
         self.input[input.len()..].fill(0.0);
         let Self { session, taps, outputs, .. } = self;
-        session.run_observed(&self.input, &mut self.output, &mut |step, values| {
-            // Steps without a layer only change the layout of a value that was seen before.
-            if let Some(position) = taps.iter().position(|&id| id == step.value && !step.layers.is_empty()) {
-                let tap = &mut outputs.taps[position];
-                tap.values.extend_from_slice(&values[..images * tap.shape.len()]);
-            }
-        });
-        // The first output comes first.
+        if taps.is_empty() {
+            // To show every layer costs time.
+            session.run(&self.input, &mut self.output);
+        } else {
+            session.run_observed(&self.input, &mut self.output, &mut |step, values| {
+                // Steps without a layer only change the layout of a value that was seen before.
+                if let Some(position) = taps.iter().position(|&id| id == step.value && !step.layers.is_empty()) {
+                    let tap = &mut outputs.taps[position];
+                    tap.values.extend_from_slice(&values[..images * tap.shape.len()]);
+                }
+            });
+        }
         outputs.values.extend_from_slice(&self.output[..images * outputs.shape.len()]);
     }
 
