@@ -4,6 +4,7 @@
 //! - [`graphs`]: networks of operators that the language of declarations has no words for;
 //! - [`backends`]: every way to run one; [`conform`]: what must hold between their results;
 //! - [`published`]: the nine networks written down a second time, as an oracle of their declarations;
+//! - [`imported`]: networks of ONNX files that others wrote;
 //! - [`onnx`]: changes to an ONNX file that make every intermediate activation visible;
 //! - [`compare`]: how far two results may be apart, and reports of where they are;
 //! - [`golden`]: files that hold what came out before;
@@ -23,6 +24,7 @@ pub mod conform;
 pub mod generated;
 pub mod golden;
 pub mod graphs;
+pub mod imported;
 pub mod onnx;
 pub mod published;
 pub mod python;

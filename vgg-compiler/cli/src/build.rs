@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::export::{export_error, weights_error};
 use crate::input::{Images, SEED};
 use crate::lineage::{Asked, decide};
-use crate::model::{Model, load_weights, source_name, weights_source};
+use crate::model::{Model, ModelArguments, load_weights, source_name, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::reference;
 use crate::staging::{Staging, same_file};
@@ -38,8 +38,8 @@ Examples:
   vgg build my-network.vgg --out my-network --name my_network --embed
   cd vgg16 && cargo test --release")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
-    model: OsString,
+    #[command(flatten)]
+    model: ModelArguments,
     /// The directory to make. One that is there must be empty, or --force be given
     #[arg(long, short, visible_alias = "output", value_name = "DIR")]
     out: PathBuf,
@@ -112,7 +112,7 @@ impl Default for Options {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, out, weights, name, batch, embed, force, logits, exact, asked } = arguments;
-    let mut model = Model::open(model)?;
+    let mut model = model.open()?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     decide(&mut model, &source, asked, progress)?;
     let options =
@@ -156,7 +156,8 @@ pub fn build(
         Failure::Other(error) => error,
     })?;
     write_weights(&compiled, &weights, &directory, progress).map_err(|error| weights_error(error, out))?;
-    write_onnx(&compiled.graph, &weights, source, options, &directory).map_err(|error| export_error(error, out))?;
+    write_onnx(&compiled.graph, &weights, source_name(model, source), options, &directory)
+        .map_err(|error| export_error(error, out))?;
     // Several outputs are recorded one after the other, as the crate gives them.
     let mut output_dims = compiled.graph.output_shape().dims();
     output_dims.insert(0, options.batch);
@@ -314,14 +315,14 @@ fn write_weights(
 fn write_onnx(
     graph: &TypedGraph,
     weights: &Weights,
-    source: &WeightsSource,
+    source: String,
     options: &Options,
     directory: &Path,
 ) -> Result<(), onnx::ExportError> {
     let options = ExportOptions {
         batch: Batch::Fixed(options.batch),
         external: Some(WEIGHTS_FILE.to_owned()),
-        weights: Some(source_name(source)),
+        weights: Some(source),
         ..ExportOptions::default()
     };
     onnx::write_model(&directory.join(ONNX_FILE), graph, weights, &options, &mut |_| {})

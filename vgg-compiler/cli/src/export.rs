@@ -9,7 +9,7 @@ use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::error::Error;
 use crate::lineage::{Asked, decide, required};
-use crate::model::{Model, load_weights, source_name, weights_source};
+use crate::model::{Model, ModelArguments, load_weights, source_name, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::staging::{Staging, same_file};
 use crate::table::bytes;
@@ -27,8 +27,8 @@ Examples:
   vgg export my-network.vgg -o my-network.onnx --batch dynamic --logits
   vgg export vgg-d --weights vgg16.safetensors -o vgg16.onnx --preprocess torchvision --preprocess-in-graph")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
-    model: OsString,
+    #[command(flatten)]
+    model: ModelArguments,
     /// The ONNX file to write
     #[arg(long, short, visible_alias = "out", value_name = "F.onnx")]
     output: PathBuf,
@@ -96,7 +96,7 @@ impl Default for Options {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, output, weights, batch, opset, external, logits, asked, preprocess_in_graph } = arguments;
-    let mut model = Model::open(model)?;
+    let mut model = model.open()?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     decide(&mut model, &source, asked, progress)?;
     let options = Options {
@@ -157,7 +157,7 @@ pub fn export(
         batch: options.batch,
         external: external.clone(),
         outputs: Outputs::Final,
-        weights: Some(source_name(source)),
+        weights: Some(source_name(model, source)),
         preprocess: options.preprocess_in_graph,
         metadata: Vec::new(),
     };

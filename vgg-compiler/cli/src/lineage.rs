@@ -43,7 +43,7 @@ pub(crate) fn decide(
     asked: &Asked,
     progress: &Progress,
 ) -> Result<(), Error> {
-    let declared = model.spec.preprocess.as_ref().map(|preprocess| preprocess.value.clone());
+    let declared = model.preprocess().cloned();
     let recorded = source.lineage()?;
     let mut decided = match &asked.preprocess {
         Some(text) => {
@@ -89,7 +89,7 @@ pub(crate) fn decide(
         }
     }
     if let Some(decided) = decided {
-        model.spec.set_preprocess(decided);
+        model.set_preprocess(decided);
     }
     Ok(())
 }
@@ -126,8 +126,8 @@ fn agreed(
 
 /// Why `preprocess` cannot be that of `model`.
 fn refuse(model: &Model, preprocess: &Preprocess) -> Option<String> {
-    let input = &model.spec.input;
-    preprocess.refuse(input.channels.value, input.height.value, input.width.value)
+    let Some([channels, height, width]) = model.image() else { return Some("its input is no image".into()) };
+    preprocess.refuse(channels, height, width)
 }
 
 /// Reads a mean image for the input of `model`.
@@ -139,8 +139,9 @@ fn mean_image(path: &Path, model: &Model) -> Result<Arc<[f32]>, Error> {
         };
         error.or_help("give an array that numpy.save has written: little-endian f32 in C order")
     })?;
-    let input = &model.spec.input;
-    let expected = [input.channels.value, input.height.value, input.width.value];
+    let Some(expected) = model.image() else {
+        return Err(Error::usage(format!("--mean-image: the input of `{}` is no image", model.name())));
+    };
     if found != expected && found.get(1..) != Some(&expected) {
         let message = format!("{}: the mean image has shape {found:?}, expected {expected:?}", path.display());
         return Err(
@@ -160,7 +161,7 @@ fn mean_image(path: &Path, model: &Model) -> Result<Arc<[f32]>, Error> {
 ///
 /// When it is not; the error lists the presets.
 pub(crate) fn required(model: &Model) -> Result<&Preprocess, Error> {
-    model.spec.preprocess.as_ref().map(|preprocess| &preprocess.value).ok_or_else(|| {
+    model.preprocess().ok_or_else(|| {
         Error::usage(format!(
             "`{}`: it is not known how images become its input: neither the declaration nor the weights say",
             model.name()

@@ -1,28 +1,86 @@
 //! MODEL and WEIGHTS of the command line.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vgg_compiler::onnx;
+use vgg_compiler::ir::{Graph, Shape, TypedGraph};
+use vgg_compiler::onnx::{self, Alias, ImportOptions, Network};
+use vgg_compiler::preprocess::Preprocess;
 use vgg_compiler::spec::names::file_stem;
 use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
-use vgg_compiler::spec::{ModelSpec, variants};
+use vgg_compiler::spec::variants;
 use vgg_compiler::weights::{Tensors, Weights, WeightsSource};
-use vgg_compiler::{CompileOptions, Compiled, compile, ir::TypedGraph};
+use vgg_compiler::{CompileOptions, Compiled, compile, compile_graph};
 
 use crate::error::Error;
 use crate::mapped;
 use crate::progress::Progress;
 
-/// A declared network and where it was declared.
+/// MODEL, as every command that takes one has it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ModelArguments {
+    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
+    model: OsString,
+    /// Extents of an .onnx model's input, for those that its file leaves open: 3x224x224 or 1,3,224,224, in the order of the file,
+    /// with or without the batch
+    #[arg(long, value_name = "EXTENTS", value_parser = parse_extents)]
+    input_shape: Option<Extents>,
+}
+
+/// Extents of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Extents(Vec<usize>);
+
+/// Numbers with `x` or commas between them.
+fn parse_extents(text: &str) -> Result<Extents, String> {
+    let numbers = text.split(['x', ',']).map(|number| number.trim().parse().ok().filter(|&extent| extent > 0));
+    let numbers: Option<Vec<usize>> = numbers.collect();
+    numbers.map(Extents).ok_or_else(|| "expected numbers from 1 on, such as 3x224x224".to_owned())
+}
+
+impl ModelArguments {
+    /// The model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::open`].
+    pub fn open(&self) -> Result<Model, Error> {
+        self.open_printing(None)
+    }
+
+    /// The model, with its network as text after the pass of that name, when it is an ONNX file and the pass one of its reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::open`].
+    pub fn open_printing(&self, pass: Option<&str>) -> Result<Model, Error> {
+        let options = ImportOptions {
+            input_shape: self.input_shape.as_ref().map(|extents| extents.0.clone()),
+            print_after: pass.map(str::to_owned),
+        };
+        let model = Model::open_with(&self.model, &options)?;
+        match &model.origin {
+            Origin::Variant(_) | Origin::File(_) if self.input_shape.is_some() => {
+                let name = self.model.to_string_lossy();
+                Err(Error::usage(format!(
+                    "--input-shape: `{name}` declares its input, expected an .onnx file with open extents"
+                ))
+                .with_help("write another input into the declaration, which `vgg show MODEL --vgg` prints"))
+            }
+            _ => Ok(model),
+        }
+    }
+}
+
+/// A network and where it comes from.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// What was declared.
-    pub spec: ModelSpec,
-    /// Where.
+    /// What it is.
+    pub network: Network,
+    /// Where it comes from.
     pub origin: Origin,
 }
 
@@ -46,27 +104,42 @@ pub struct Foreign {
     pub tensors: Arc<Tensors>,
     /// What network it is, and what was done to it: a sentence.
     pub summary: String,
+    /// What its layers are called in the file.
+    pub aliases: Vec<Alias>,
+    /// Where its weights came from, when this compiler wrote the file.
+    pub weights: Option<String>,
+    /// The network as text after the pass that was asked for.
+    pub printed: Option<String>,
 }
 
 impl Model {
-    /// The built-in variant of that name or alias, or else the declaration in the file of that name.
+    /// The built-in variant of that name or alias, or else the network in the file of that name.
     ///
     /// # Errors
     ///
-    /// When it is neither, or when the declaration has mistakes: all of them, each with its line and column.
+    /// When it is neither, when the declaration has mistakes: all of them, each with its line and column; or when the network of an ONNX
+    /// file cannot be compiled.
     pub fn open(model: &OsStr) -> Result<Self, Error> {
+        Self::open_with(model, &ImportOptions::default())
+    }
+
+    fn open_with(model: &OsStr, options: &ImportOptions) -> Result<Self, Error> {
         if let Some(variant) = model.to_str().and_then(variants::variant) {
-            return Ok(Self { spec: variant.spec()?, origin: Origin::Variant(variant) });
+            let network = Network::Declared(Box::new(variant.spec()?));
+            return Ok(Self { network, origin: Origin::Variant(variant) });
         }
         let path = Path::new(model);
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
-            Some("onnx") => Self::import(path),
+            Some("onnx") => Self::import(path, options),
+            // Whatever it is called.
+            _ if path.is_file() && onnx::is_onnx(path) => Self::import(path, options),
             Some("vgg") => Self::read(path),
             None if path.is_dir() || !path.exists() => Err(unknown(model)),
             None => Self::read(path),
             Some(_) if path.exists() => {
-                Err(Error::refused(format!("{}: expected a declaration in a .vgg file", path.display())).with_help(
+                let name = path.display();
+                Err(Error::refused(format!("{name}: expected a declaration in a .vgg file, or an ONNX file")).with_help(
                     "the model comes first, then its weights: `--weights FILE`; `vgg list` shows the built-in models",
                 ))
             }
@@ -74,17 +147,80 @@ impl Model {
         }
     }
 
-    fn import(path: &Path) -> Result<Self, Error> {
-        let onnx::Imported { spec, tensors, notes, recognised } = onnx::import(path)?;
+    fn import(path: &Path, options: &ImportOptions) -> Result<Self, Error> {
+        let imported = onnx::import(path, options)?;
+        let onnx::Imported { network, tensors, notes, recognised, aliases, weights, printed } = imported;
         let summary = std::iter::once(recognised).chain(notes).collect::<Vec<_>>().join("; ");
-        let foreign = Foreign { path: path.to_owned(), tensors: Arc::new(tensors), summary };
-        Ok(Self { spec, origin: Origin::Onnx(Box::new(foreign)) })
+        let foreign = Foreign { path: path.to_owned(), tensors: Arc::new(tensors), summary, aliases, weights, printed };
+        Ok(Self { network, origin: Origin::Onnx(Box::new(foreign)) })
     }
 
     fn read(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
         let spec = parse_file(&name, &read_text(path)?)?;
-        Ok(Self { spec, origin: Origin::File(path.to_owned()) })
+        Ok(Self { network: Network::Declared(Box::new(spec)), origin: Origin::File(path.to_owned()) })
+    }
+
+    /// The declared name of the network.
+    fn declared_name(&self) -> &str {
+        match &self.network {
+            Network::Declared(spec) => &spec.name.value,
+            Network::Graph { graph, .. } => &graph.name,
+        }
+    }
+
+    /// What a layer is called in the model's ONNX file: the nodes that it computes, the last of which makes its result.
+    pub fn names_in_file(&self, layer: &str) -> &[String] {
+        match &self.origin {
+            Origin::Onnx(foreign) => {
+                foreign.aliases.iter().find(|alias| alias.layer == layer).map_or(&[], |alias| &alias.nodes)
+            }
+            _ => &[],
+        }
+    }
+
+    /// The same as one text for tables, without anything that a terminal would obey; empty when the layer has no name in a file.
+    pub fn name_in_file(&self, layer: &str) -> String {
+        let names = self.names_in_file(layer).join(" + ");
+        names.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    }
+
+    /// The layer that `name` stands for: its own name, that of the file's node that makes its result, or the result's.
+    pub fn layer<'a>(&'a self, name: &'a str) -> &'a str {
+        let Origin::Onnx(foreign) = &self.origin else { return name };
+        let own = |alias: &&Alias| alias.layer == name;
+        let others = |alias: &&Alias| alias.output == name || alias.nodes.last().is_some_and(|node| node == name);
+        let found = foreign.aliases.iter().find(own).or_else(|| foreign.aliases.iter().find(others));
+        found.map_or(name, |alias| &alias.layer)
+    }
+
+    /// How images become its input, where that is known.
+    pub fn preprocess(&self) -> Option<&Preprocess> {
+        match &self.network {
+            Network::Declared(spec) => spec.preprocess.as_ref().map(|preprocess| &preprocess.value),
+            Network::Graph { graph, .. } => graph.preprocess.as_ref(),
+        }
+    }
+
+    /// Writes down how images become its input.
+    pub fn set_preprocess(&mut self, preprocess: Preprocess) {
+        match &mut self.network {
+            Network::Declared(spec) => spec.set_preprocess(preprocess),
+            Network::Graph { graph, .. } => graph.preprocess = Some(preprocess),
+        }
+    }
+
+    /// Channels, height and width of its input, if that is an image.
+    pub fn image(&self) -> Option<[usize; 3]> {
+        match &self.network {
+            Network::Declared(spec) => {
+                Some([spec.input.channels.value, spec.input.height.value, spec.input.width.value])
+            }
+            Network::Graph { graph, .. } => match graph.values.get(graph.input.0)?.shape? {
+                Shape::Image { channels, height, width } => Some([channels, height, width]),
+                Shape::Flat { .. } => None,
+            },
+        }
     }
 
     /// The network in all its forms.
@@ -93,14 +229,17 @@ impl Model {
     ///
     /// When the batch is 0 or too large.
     pub fn compile(&self, options: &CompileOptions) -> Result<Compiled, Error> {
-        Ok(compile(&self.spec, options)?)
+        Ok(match &self.network {
+            Network::Declared(spec) => compile(spec, options)?,
+            Network::Graph { graph, .. } => compile_graph(Graph::clone(graph), options)?,
+        })
     }
 
     /// Its name for people and in reports: the variant's, or that of the declared network.
     pub fn name(&self) -> &str {
         match &self.origin {
             Origin::Variant(variant) => variant.name,
-            Origin::File(_) | Origin::Onnx(_) => &self.spec.name.value,
+            Origin::File(_) | Origin::Onnx(_) => self.declared_name(),
         }
     }
 
@@ -108,7 +247,7 @@ impl Model {
     pub fn file_stem(&self) -> String {
         match &self.origin {
             Origin::Variant(variant) => variant.name.replace('-', "_"),
-            Origin::File(_) | Origin::Onnx(_) => file_stem(&self.spec.name.value),
+            Origin::File(_) | Origin::Onnx(_) => file_stem(self.declared_name()),
         }
     }
 
@@ -181,8 +320,15 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
     }
 }
 
-/// The name of `source` that may stand in files: without directories, so that they do not differ from place to place.
-pub(crate) fn source_name(source: &WeightsSource) -> String {
+/// The name of `source` that may stand in files: without directories, so that they do not differ from place to place. Weights that
+/// came with `model` are still those that its file was written from.
+pub(crate) fn source_name(model: &Model, source: &WeightsSource) -> String {
+    match (source, &model.origin) {
+        (WeightsSource::Imported { .. }, Origin::Onnx(foreign)) if foreign.weights.is_some() => {
+            return foreign.weights.clone().unwrap_or_default();
+        }
+        _ => {}
+    }
     match source {
         WeightsSource::Seeded(_) => source.to_string(),
         WeightsSource::File(path) | WeightsSource::Imported { path, .. } => {

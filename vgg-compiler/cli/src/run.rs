@@ -19,7 +19,7 @@ use crate::console;
 use crate::error::Error;
 use crate::input::Images;
 use crate::lineage::{Asked, decide};
-use crate::model::{Model, weights_source};
+use crate::model::{ModelArguments, weights_source};
 use crate::progress::{Progress, Unit};
 use crate::table::{Align, Table};
 use files::Files;
@@ -39,7 +39,7 @@ use scores::{highest, range};
 /// cannot be read is reported, the others are computed, and the exit status is 3.
 ///
 /// --tap LAYER writes what a layer computes to LAYER.npy, in the directory of --output or else in the current one: any layer
-/// of `vgg show MODEL --json`. Nothing is fused across a tapped value.
+/// of `vgg show MODEL --json`, under its own name or that of the ONNX file. Nothing is fused across a tapped value.
 ///
 /// Of a network with several outputs, the first is printed and written by --output; --tap writes the others, whose layers
 /// `vgg show MODEL` names.
@@ -64,8 +64,8 @@ With --image and --json:
                \"label\", \"synset\" (null where unknown)}], \"min\", \"max\", \"mean\"}],
    \"refused\": [{\"file\", \"error\"}], \"written\", \"taps\"}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
-    model: OsString,
+    #[command(flatten)]
+    model: ModelArguments,
     /// An array of inputs: little-endian f32, C order, shape [N, C, H, W] with any N
     #[arg(long, short, value_name = "X.npy", required_unless_present = "image", conflicts_with_all = ["image", "preprocess", "mean_image"])]
     input: Option<PathBuf>,
@@ -171,15 +171,16 @@ fn batch(count: usize) -> usize {
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
     let Arguments { model, input, image, weights, output, top, tap, threads: asked, logits, json, exact, .. } =
         arguments;
-    let mut model = Model::open(model)?;
+    let mut model = model.open()?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     if input.is_none() {
         decide(&mut model, &source, &arguments.asked, progress)?;
     }
     let compiled = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?;
-    let taps = resolve(&compiled, tap)?;
+    let tap: Vec<String> = tap.iter().map(|name| model.layer(name).to_owned()).collect();
+    let taps = resolve(&compiled, &tap)?;
     let graph = compiled.graph;
-    let files = Files::new(output.as_deref(), tap);
+    let files = Files::new(output.as_deref(), &tap);
     let shown = top.map(|top| top as usize).or((output.is_none() || *json).then_some(TOP));
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     let count = threads.count();

@@ -1,16 +1,16 @@
 //! `vgg show`: what a network is made of and how it is computed.
 
-use std::ffi::OsString;
-
 use serde_json::{Value, json};
 use vgg_compiler::ir::{Node, Shape, TypedGraph, ValueId};
+use vgg_compiler::onnx::Network;
+use vgg_compiler::passes;
 use vgg_compiler::report::{LayerRow, grouped, layer_rows};
 use vgg_compiler::{CompileOptions, Compiled};
 
 use crate::console;
 use crate::error::Error;
 use crate::lineage;
-use crate::model::{Model, Origin};
+use crate::model::{Model, ModelArguments, Origin};
 use crate::table::{Align, Table, bytes};
 
 /// Show the layers of a network: names, shapes, parameters, multiply-accumulates, how each is computed, and what becomes of images
@@ -29,25 +29,39 @@ With --json (extents are without the batch):
                      \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"}, \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
    \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
    \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"macs\",
-               \"step\" (that computes it)}],
+               \"step\" (that computes it), \"in_file\": [..] (nodes of an ONNX file that it computes)}],
    \"steps\": [{\"name\", \"layers\": [..], \"computes\", \"algorithm\" (null but for convolutions),
               \"output\": [..], \"parameters\", \"macs\"}]}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
-    model: OsString,
+    #[command(flatten)]
+    model: ModelArguments,
     /// Print one JSON document
     #[arg(long, conflicts_with = "vgg")]
     json: bool,
     /// Print the declaration itself, as a .vgg file has it
     #[arg(long)]
     vgg: bool,
+    /// Print the network as it is after one of the passes: of an ONNX file from `read` on, of all others from `lower` on
+    #[arg(long, value_name = "PASS", conflicts_with_all = ["vgg", "json"])]
+    print_after: Option<String>,
 }
 
 /// Prints the network.
 pub(crate) fn execute(arguments: &Arguments) -> Result<(), Error> {
-    let model = Model::open(&arguments.model)?;
+    if let Some(pass) = &arguments.print_after {
+        return console::print(&after(&arguments.model, pass)?);
+    }
+    let model = arguments.model.open()?;
     if arguments.vgg {
-        return console::print(&model.spec.to_string());
+        return match (&model.network, model.path()) {
+            (Network::Declared(spec), _) => console::print(&spec.to_string()),
+            (Network::Graph { lacks, .. }, path) => {
+                let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+                Err(Error::refused(format!("{name}: the notation has no words for this network: {lacks}")).with_help(
+                    "it is compiled as it is: give the ONNX file itself to `vgg build`, `run` and the others",
+                ))
+            }
+        };
     }
     let compiled = model.compile(&CompileOptions::default())?;
     if arguments.json {
@@ -55,6 +69,34 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Error> {
     } else {
         console::print(&text(&model, &compiled))
     }
+}
+
+/// The name of the step from a declaration to a graph, in `--print-after`.
+const LOWER: &str = "lower";
+
+/// The network as text after a pass.
+fn after(arguments: &ModelArguments, pass: &str) -> Result<String, Error> {
+    let model = arguments.open_printing(Some(pass))?;
+    if let Origin::Onnx(foreign) = &model.origin
+        && let Some(printed) = &foreign.printed
+    {
+        return Ok(printed.clone());
+    }
+    let mut graph = model.compile(&CompileOptions::default())?.declared.into_graph();
+    if pass == LOWER {
+        return Ok(graph.to_string());
+    }
+    for known in passes::INFERENCE {
+        (known.run)(&mut graph);
+        if known.name == pass {
+            return Ok(graph.to_string());
+        }
+    }
+    let onnx = matches!(model.origin, Origin::Onnx(_));
+    let reading = vgg_compiler::onnx::pass_names().filter(|_| onnx);
+    let names = reading.chain([LOWER]).chain(passes::INFERENCE.iter().map(|pass| pass.name));
+    let names = names.collect::<Vec<_>>().join(", ");
+    Err(Error::usage(format!("--print-after: there is no pass `{pass}`, expected one of {names}")))
 }
 
 fn text(model: &Model, compiled: &Compiled) -> String {
@@ -65,10 +107,13 @@ fn text(model: &Model, compiled: &Compiled) -> String {
         ("output", Align::Right),
         ("parameters", Align::Right),
         ("MACs", Align::Right),
+        ("in the file", Align::Left),
     ]);
     for row in layer_rows(graph, plan) {
         let (output, parameters, macs) = (row.output_text(), grouped(row.parameters), grouped(row.macs));
-        table.row(vec![row.name, row.computes, output, parameters, macs]);
+        // What the step is named after is what it is known by.
+        let name = model.name_in_file(&row.name);
+        table.row(vec![row.name, row.computes, output, parameters, macs, name]);
     }
     table.row(vec![
         "total".into(),
@@ -127,6 +172,7 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
                 "parameters": node.params.iter().map(|id| graph.params[id.0].len()).sum::<usize>(),
                 "macs": graph.macs(node),
                 "step": step_of(node),
+                "in_file": model.names_in_file(&node.name),
             })
         })
         .collect();

@@ -18,6 +18,12 @@ pub fn print(spec: &ModelSpec) -> String {
     spec.to_string()
 }
 
+/// The notation of one layer, of a fully connected one as if others followed it.
+pub(crate) fn word(kind: &LayerKind) -> String {
+    let layer = LayerSpec { label: None, kind: kind.clone(), span: proc_macro2::Span::call_site() };
+    Notation { layer: &layer, is_last_fc: false }.to_string()
+}
+
 impl fmt::Display for ModelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.docs {

@@ -4,9 +4,9 @@
 
 /// What a file is that is not safetensors, and how its weights become safetensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Foreign {
-    pub(super) found: &'static str,
-    pub(super) convert: &'static str,
+pub(crate) struct Foreign {
+    pub(crate) found: &'static str,
+    pub(crate) convert: &'static str,
 }
 
 const TORCH: &str = "convert it in Python with \
@@ -22,7 +22,7 @@ const CAFFE: &str = "convert it in Python: read the blobs with caffe.proto's Net
 const NUMPY: &str = "convert it in Python with `safetensors.numpy.save_file`";
 
 /// Recognises a format by the first bytes of a file and the extension of its name, in lower case.
-pub(super) fn recognise(head: &[u8], extension: &str) -> Option<Foreign> {
+pub(crate) fn recognise(head: &[u8], extension: &str) -> Option<Foreign> {
     let begins = |magic: &[u8]| head.starts_with(magic);
     let (found, convert) = match extension {
         _ if begins(b"PK\x03\x04") && extension == "npz" => ("a NumPy archive", NUMPY),

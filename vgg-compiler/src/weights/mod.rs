@@ -7,7 +7,7 @@
 
 pub mod canonical;
 mod error;
-mod foreign;
+pub(crate) mod foreign;
 mod lineage;
 mod normal;
 mod resolve;

@@ -19,7 +19,7 @@ pub use statistics::Statistics;
 
 use crate::console;
 use crate::error::Error;
-use crate::model::{Model, weights_source};
+use crate::model::{ModelArguments, weights_source};
 use crate::progress::Progress;
 use crate::run::{parse_threads, threads};
 
@@ -60,8 +60,8 @@ With --json (times in milliseconds; rates in 10^9 a second; numbers that are not
    \"ort\": null or {\"version\", \"median_ms\", \"min_ms\", \"max_ms\", \"spread\", \"noisy\", \"images_per_second\",
            \"first_ms\", \"load_ms\", \"ratio\" (its median / this one: above 1 it is slower)}}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
-    model: OsString,
+    #[command(flatten)]
+    model: ModelArguments,
     /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
@@ -97,7 +97,7 @@ enum Against {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, weights, threads: asked, runs, batch, exact, against, json, serve } = arguments;
-    let model = Model::open(model)?;
+    let model = model.open()?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     if let Some(input) = serve {
@@ -113,7 +113,12 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
     };
     let report = bench(&model, &source, &options, progress)?;
     if *json {
-        console::print_json(&report.to_json())?;
+        let mut document = report.to_json();
+        for layer in document["layers"].as_array_mut().into_iter().flatten() {
+            let name = layer["name"].as_str().unwrap_or_default();
+            layer["in_file"] = model.names_in_file(name).into();
+        }
+        console::print_json(&document)?;
     } else {
         console::print(&report.to_text())?;
     }

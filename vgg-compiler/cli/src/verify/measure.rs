@@ -66,6 +66,7 @@ pub fn verify(
         fused.get(value).map_or(stored, |&fused| stored.worst(fused))
     };
     let layers = graph.nodes.iter().map(|node| Layer {
+        in_file: String::new(),
         name: node.name.clone(),
         op: node.op.op_type(),
         shape: graph.shape(node.output),

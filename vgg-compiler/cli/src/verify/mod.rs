@@ -18,7 +18,7 @@ pub use report::{Generated, Layer, Report};
 use crate::console;
 use crate::error::{Error, Status};
 use crate::input::{Images, SEED};
-use crate::model::{Model, weights_source};
+use crate::model::{ModelArguments, weights_source};
 use crate::progress::Progress;
 use crate::run::{parse_threads, threads};
 
@@ -48,11 +48,12 @@ With --json, whether or not the bounds hold (figures that are not finite are nul
    \"layers\": [{\"name\", \"op\", \"shape\": [N, ..], \"max_abs\", \"max_rel\", \"normwise\"
                (the larger of the two runs), \"bound\" (of normwise), \"pass\",
                \"fused\": {\"max_abs\", \"max_rel\", \"normwise\"} of the run as planned, or null where
-                        it stores no such value}],
+                        it stores no such value,
+               \"in_file\" (what an ONNX file calls it)}],
    \"crate\": null or {\"max_abs\", \"max_rel\", \"normwise\", \"path\", \"bound\", \"pass\"}}")]
 pub struct Arguments {
-    /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
-    model: OsString,
+    #[command(flatten)]
+    model: ModelArguments,
     /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
@@ -78,7 +79,7 @@ pub struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
     let Arguments { model, weights, input, generated, threads: asked, exact, logits, json } = arguments;
-    let model = Model::open(model)?;
+    let model = model.open()?;
     let graph = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?.graph;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
@@ -92,6 +93,9 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     }
     let (mut report, expected) = verify(&graph, &source, &images, &threads, isa, *exact, progress)?;
     report.model = model.name().to_owned();
+    for layer in &mut report.layers {
+        layer.in_file = model.name_in_file(&layer.name);
+    }
     if let Some(directory) = generated {
         let actual = run_generated(directory, &images, expected.len(), threads.count(), progress)?;
         let shapes: Vec<Vec<usize>> = graph.output_shapes().map(|shape| shape.dims()).collect();

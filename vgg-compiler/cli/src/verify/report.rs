@@ -49,6 +49,8 @@ pub struct Layer {
     pub fused: Option<Difference>,
     /// The largest normwise difference allowed.
     pub bound: f64,
+    /// What an ONNX file calls it; empty for other models.
+    pub in_file: String,
 }
 
 /// How far the output of a generated crate is from ONNX Runtime's.
@@ -198,6 +200,7 @@ impl Report {
                     "bound": layer.bound,
                     "pass": layer.pass(),
                     "fused": layer.fused.map(figures),
+                    "in_file": layer.in_file,
                 })
             })
             .collect();
@@ -236,6 +239,7 @@ impl Report {
             ("normwise", Align::Right),
             ("fused", Align::Right),
             ("", Align::Left),
+            ("in the file", Align::Left),
         ]);
         let figure = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") };
         let verdict = |pass: bool| if pass { "ok" } else { "FAILED" }.to_owned();
@@ -249,6 +253,7 @@ impl Report {
                 figure(layer.worst.normwise),
                 layer.fused.map_or_else(|| "-".to_owned(), |fused| figure(fused.normwise)),
                 verdict(layer.pass()),
+                layer.in_file.clone(),
             ]);
         }
         if let Some(Generated { path, difference, .. }) = &self.generated {
@@ -292,6 +297,7 @@ mod tests {
             worst: Difference { max_abs: normwise, max_rel: normwise, normwise },
             fused: None,
             bound: super::super::BOUND,
+            in_file: String::new(),
         };
         Report {
             model: "tiny".into(),

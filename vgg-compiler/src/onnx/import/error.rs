@@ -57,8 +57,8 @@ impl Refusal {
     pub(super) fn unsupported(problem: impl Into<String>) -> Self {
         Self::new(
             problem,
-            "only plain chains of the operators in docs/onnx-import.md are compiled; export the network in inference mode, \
-             or cut this part off with `onnx.utils.extract_model`",
+            "docs/onnx-import.md lists what is compiled; export the network in inference mode, or cut this part off with \
+             `onnx.utils.extract_model`",
         )
     }
 }

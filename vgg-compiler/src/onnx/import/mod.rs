@@ -1,8 +1,8 @@
-//! ONNX files of networks of the family, read back into a declaration and its weights.
+//! ONNX files of networks, read back into a declaration or a graph, and their weights.
 //!
-//! The nodes are gone through once, in the order of the file. What is constant is evaluated ([`fold`]); what is not is the end
-//! of a [`chain`] of layers, to which a node adds, or into whose weights it is absorbed. Anything else is refused by name.
-//! Then [`recognise`] compares the chain with the built-in variants, and [`spec`](crate::spec) takes over.
+//! [`read`] goes through the nodes of the file once: what is constant is evaluated ([`fold`]), the rest becomes a [`net`] of operators with
+//! their numbers. [`passes`] bring that into the plain form, [`lower`] makes the graph of it that the compiler knows, and where
+//! the notation has words for all of it, [`raise`] and [`recognise`] give the declaration, which names the layers.
 //!
 //! Source: <https://onnx.ai/onnx/operators/>.
 
@@ -10,14 +10,30 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod affine;
-mod chain;
 mod constant;
 mod error;
+#[cfg(test)]
+#[expect(clippy::panic, clippy::expect_used, reason = "tests may")]
+mod evaluate;
+mod external;
 mod fold;
+mod header;
+mod input;
+mod lower;
+mod net;
 mod node;
+mod operator;
+mod passes;
+mod print;
+mod raise;
+mod read;
 mod recognise;
-mod walk;
+mod sniff;
+mod supported;
+mod tensor;
+mod window;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -26,37 +42,75 @@ use proc_macro2::Span;
 use prost::Message;
 
 use super::messages::ModelProto;
+use crate::ir::{Graph, Op, Shape, verify};
 use crate::preprocess::{METADATA_KEY, Preprocess};
 use crate::spec::check::check;
 use crate::spec::names::layer_names;
 use crate::spec::parse::parse_preprocess;
 use crate::spec::{ModelSpec, Spanned};
-use crate::weights::{Tensor, Tensors};
-use chain::Layer;
-use constant::Externals;
+use crate::weights::Tensors;
 pub use error::ImportError;
-use error::Refusal;
-pub use walk::SUPPORTED;
+use error::{Refusal, printable};
+use external::Externals;
+pub use lower::Alias;
+use lower::Lowered;
+use raise::Raised;
+pub use sniff::is_onnx;
+pub use supported::SUPPORTED;
+
+/// What the caller decides about a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// The extents of the input in the order of the file, with or without the batch, for those that the file leaves open.
+    pub input_shape: Option<Vec<usize>>,
+    /// One of [`pass_names`] after which the network is wanted as text.
+    pub print_after: Option<String>,
+}
+
+/// The names of what is done to a network, in order: it is read, and rewritten by each of the passes.
+pub fn pass_names() -> impl Iterator<Item = &'static str> {
+    std::iter::once("read").chain(passes::ALL.iter().map(|pass| pass.name))
+}
 
 /// A network from an ONNX file.
 #[derive(Debug, Clone)]
 pub struct Imported {
-    /// The declaration that rebuilds it.
-    pub spec: ModelSpec,
-    /// Its weights, under the keys of the declaration's parameters.
+    /// What it is.
+    pub network: Network,
+    /// Its weights, under the keys of the network's parameters.
     pub tensors: Tensors,
     /// What was done to the file's network, one clause each, sorted.
     pub notes: Vec<String>,
     /// Which built-in variant it is, or which is closest and how it differs.
     pub recognised: String,
+    /// What the layers are called in the file, in their order.
+    pub aliases: Vec<Alias>,
+    /// Where the weights came from, when this compiler wrote the file.
+    pub weights: Option<String>,
+    /// The network as text after the pass that was asked for.
+    pub printed: Option<String>,
+}
+
+/// A network in the form that says most about it.
+#[derive(Debug, Clone)]
+pub enum Network {
+    /// The declaration that rebuilds it.
+    Declared(Box<ModelSpec>),
+    /// The graph of one that the notation has no words for.
+    Graph {
+        /// The network.
+        graph: Box<Graph>,
+        /// What the notation lacks.
+        lacks: String,
+    },
 }
 
 /// The network of the ONNX file at `path`.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is no ONNX file, or holds a network outside the family; the message names the node.
-pub fn import(path: &Path) -> Result<Imported, ImportError> {
+/// When the file cannot be read, is no ONNX file, or holds a network that cannot be compiled; the message names the node.
+pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     let read = |source| ImportError::Read { path: path.into(), source };
     if !fs::metadata(path).map_err(read)?.is_file() {
         let refusal = Refusal::new("expected an ONNX file, found something else", "give the path of a .onnx file");
@@ -64,34 +118,61 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
     }
     let bytes = Bytes::from(fs::read(path).map_err(read)?);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    import_bytes(bytes, path.parent(), &stem).map_err(|refusal| refused(path, refusal))
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let imported =
+        sniff::refuse_foreign(&bytes, &extension).and_then(|()| import_bytes(bytes, path.parent(), &stem, options));
+    imported.map_err(|refusal| refused(path, refusal))
 }
 
 fn refused(path: &Path, Refusal { problem, help }: Refusal) -> ImportError {
     ImportError::Refused { path: path.into(), problem, help }
 }
 
-fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str) -> Result<Imported, Refusal> {
+fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str, options: &ImportOptions) -> Result<Imported, Refusal> {
     let model = ModelProto::decode(bytes)
         .map_err(|error| Refusal::damaged(format!("not an ONNX file, or cut off: {error}")))?;
     let folder = folder.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    let mut externals = Externals::new(folder);
-    let walk::Walked { input, layers, mut notes, name, docs } = walk::walk(&model, &mut externals)?;
+    let mut net = read::read(&model, options.input_shape.as_deref(), &mut Externals::new(folder))?;
+    let weights = model.metadata_props.iter().find(|entry| entry.key.as_deref() == Some("vgg.weights"));
+    let weights = weights.and_then(|entry| entry.value.as_deref()).map(printable);
     let preprocess = preprocess(&model).unwrap_or_else(|note| {
-        notes.insert(note);
+        net.notes.insert(note);
         None
     });
     drop(model);
-    let name = identifier(&name).or_else(|| identifier(&camel_case(stem))).unwrap_or_else(|| "Network".into());
-    let kinds: Vec<_> = layers.iter().map(|layer| layer.kind.clone()).collect();
-    let (mut spec, recognised) = recognise::declare(name, docs, input, &kinds);
-    spec.preprocess = preprocess.map(|value| Spanned { value, span: Span::call_site() });
-    check(&spec).into_result(()).map_err(|mistakes| {
-        let messages: Vec<&str> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
-        Refusal::unsupported(format!("the network is outside of the family: {}", messages.join("; ")))
+    let wanted = |name: &str| options.print_after.as_deref() == Some(name);
+    let mut printed = wanted("read").then(|| net.to_string());
+    for pass in passes::ALL {
+        (pass.run)(&mut net)?;
+        if wanted(pass.name) {
+            printed = Some(net.to_string());
+        }
+    }
+    let name = identifier(&net.name).or_else(|| identifier(&camel_case(stem))).unwrap_or_else(|| "Network".into());
+    let Lowered { mut graph, tensors, aliases } = lower::lower(&net, name)?;
+    graph.preprocess = preprocess;
+    let mut notes = net.notes;
+    let graph = verify(graph).map_err(|errors| {
+        let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Refusal::unsupported(messages.join("; "))
     })?;
-    let tensors = tensors(&spec, layers);
-    Ok(Imported { spec, tensors, notes: notes.into_iter().collect(), recognised })
+    let input = graph.input_shape();
+    let raised = raise::raise(&graph);
+    let graph = graph.into_graph();
+    let declared = raised.and_then(|layers| declare(&graph, input, layers, &mut notes));
+    let notes_left = |notes: BTreeSet<String>| notes.into_iter().collect();
+    match declared {
+        Ok((spec, layers, recognised)) => {
+            let (tensors, aliases) = renamed(&spec, &layers, tensors, aliases);
+            let (network, notes) = (Network::Declared(Box::new(spec)), notes_left(notes));
+            Ok(Imported { network, tensors, notes, recognised, aliases, weights, printed })
+        }
+        Err(lacks) => {
+            let recognised = format!("a graph that the notation cannot say: {lacks}");
+            let (network, notes) = (Network::Graph { graph: Box::new(graph), lacks }, notes_left(notes));
+            Ok(Imported { network, tensors, notes, recognised, aliases, weights, printed })
+        }
+    }
 }
 
 /// What the metadata of `model` say about the preprocessing, or a note that it cannot be understood.
@@ -106,17 +187,42 @@ fn preprocess(model: &ModelProto) -> Result<Option<Preprocess>, String> {
     }
 }
 
-/// The numbers of `layers` under the keys that `spec` gives them. Layers without parameters may differ between the two.
-fn tensors(spec: &ModelSpec, layers: Vec<Layer>) -> Tensors {
+/// The declaration of `graph`, whose layers are `layers`.
+fn declare(
+    graph: &Graph,
+    input: Shape,
+    layers: Vec<Raised>,
+    notes: &mut BTreeSet<String>,
+) -> Result<(ModelSpec, Vec<Raised>, String), String> {
+    let Shape::Image { channels, height, width } = input else { return Err("its input is a vector".into()) };
+    let kinds: Vec<_> = layers.iter().map(|layer| layer.kind.clone()).collect();
+    let mut own = notes.clone();
+    let (name, docs) = (graph.name.clone(), graph.docs.clone());
+    let (mut spec, recognised) = recognise::declare(name, docs, [channels, height, width], &kinds, &mut own);
+    spec.preprocess = graph.preprocess.clone().map(|value| Spanned { value, span: Span::call_site() });
+    check(&spec)
+        .into_result(())
+        .map_err(|mistakes| mistakes.iter().map(|mistake| mistake.message.as_str()).collect::<Vec<_>>().join("; "))?;
+    *notes = own;
+    Ok((spec, layers, recognised))
+}
+
+/// The numbers and the names in the file under the names that `spec` gives its layers.
+fn renamed(spec: &ModelSpec, layers: &[Raised], mut tensors: Tensors, aliases: Vec<Alias>) -> (Tensors, Vec<Alias>) {
     let keys = layer_names(spec).into_iter().flatten().filter_map(|names| names.key);
-    let params = layers.into_iter().filter_map(|layer| layer.params);
-    keys.zip(params)
-        .flat_map(|(key, params)| {
-            let bias = Tensor { shape: params.shape.first().copied().into_iter().collect(), data: params.bias };
-            let weight = Tensor { shape: params.shape, data: params.weight };
-            [(format!("{key}.weight"), weight), (format!("{key}.bias"), bias)]
-        })
-        .collect()
+    let old = layers.iter().filter_map(|layer| layer.keys.as_ref());
+    let mut renamed = Tensors::new();
+    for (key, old) in keys.zip(old) {
+        for (suffix, old) in ["weight", "bias"].iter().zip(old) {
+            if let Some(tensor) = tensors.remove(old) {
+                renamed.insert(format!("{key}.{suffix}"), tensor);
+            }
+        }
+    }
+    let declared = crate::lower(spec).map(|graph| graph.nodes).unwrap_or_default();
+    let names = declared.into_iter().filter(|node| !matches!(node.op, Op::Dropout { .. })).map(|node| node.name);
+    let aliases = names.zip(aliases).map(|(layer, alias)| Alias { layer, ..alias }).collect();
+    (renamed, aliases)
 }
 
 /// `name`, when it can be that of a Rust type.
@@ -136,3 +242,6 @@ fn camel_case(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,13 +30,32 @@ impl<'a> Node<'a> {
         Refusal::unsupported(format!("{}: {why}", self.shown()))
     }
 
+    /// This node is outside of what is compiled, and there is something to do about it.
+    pub(super) fn refused(self, why: impl std::fmt::Display, help: impl Into<String>) -> Refusal {
+        Refusal::new(format!("{}: {why}", self.shown()), help)
+    }
+
     /// This node breaks ONNX's rules.
     pub(super) fn damaged(self, why: impl std::fmt::Display) -> Refusal {
         Refusal::damaged(format!("{}: {why}", self.shown()))
     }
 
+    /// Refuses Dropout that drops.
+    pub(super) fn not_training(self) -> Result<(), Refusal> {
+        // Up to opset 6, and in files of that time, `is_test` says the same.
+        if self.int("training_mode", 0) != 0 {
+            return Err(self.unsupported("training_mode is 1, expected 0"));
+        }
+        Ok(())
+    }
+
     pub(super) fn attribute(self, name: &str) -> Option<&'a AttributeProto> {
         self.proto.attribute.iter().find(|attribute| attribute.name.as_deref() == Some(name))
+    }
+
+    /// Bounds of numbers: the attribute, or none.
+    pub(super) fn real(self, name: &str) -> Option<f32> {
+        self.attribute(name).and_then(|attribute| attribute.f)
     }
 
     pub(super) fn int(self, name: &str, default: i64) -> i64 {

@@ -1,14 +1,25 @@
 //! Which of the built-in variants a chain of layers is.
 
+use std::collections::BTreeSet;
+
 use proc_macro2::Span;
 
+use super::passes::{BATCH_NORM_FOLDED, NHWC};
+use crate::spec::print;
 use crate::spec::variants::{VARIANTS, Variant};
 use crate::spec::{InputSpec, LayerKind, LayerSpec, ModelSpec, Spanned};
 
-/// The declaration of a chain, and what it is in words: a variant with its deviations, or the closest one.
+/// The declaration of a chain, and what it is in words: a variant with its deviations, or the closest one. Some `notes` become part
+/// of the words.
 ///
 /// A chain that is a variant but for its input, its classes and its softmax gets the rows, labels and dropouts of the variant.
-pub(super) fn declare(name: String, docs: Vec<String>, input: [usize; 3], kinds: &[LayerKind]) -> (ModelSpec, String) {
+pub(super) fn declare(
+    name: String,
+    docs: Vec<String>,
+    input: [usize; 3],
+    kinds: &[LayerKind],
+    notes: &mut BTreeSet<String>,
+) -> (ModelSpec, String) {
     let [channels, height, width] = input.map(|value| Spanned { value, span: Span::call_site() });
     let mut spec = ModelSpec {
         docs,
@@ -18,24 +29,39 @@ pub(super) fn declare(name: String, docs: Vec<String>, input: [usize; 3], kinds:
         preprocess: None,
         rows: rows(kinds),
     };
-    let mut closest: Option<(usize, &Variant)> = None;
+    let mut closest: Option<(usize, &Variant, Vec<LayerKind>)> = None;
     for variant in &VARIANTS {
         let Ok(declared) = variant.spec() else { continue };
         let theirs: Vec<LayerKind> = flat(&declared).filter(|kind| !is_dropout(kind)).collect();
         if same_features(&theirs, kinds) {
-            let deviations = deviations(&declared, &theirs, input, kinds);
+            let deviations = deviations(&declared, &theirs, input, kinds, notes);
             adopt(&mut spec, declared, kinds);
             return (spec, format!("{}{deviations}", variant.name));
         }
-        let distance = distance(&theirs, kinds);
-        if closest.is_none_or(|(least, _)| distance < least) {
-            closest = Some((distance, variant));
+        let distance = changes(&theirs, kinds).len();
+        if closest.as_ref().is_none_or(|(least, ..)| distance < *least) {
+            closest = Some((distance, variant, theirs));
         }
     }
-    let recognised = closest.map_or_else(String::new, |(distance, variant)| {
-        format!("none of the variants; the closest is {}, from which {distance} layers differ", variant.name)
+    let recognised = closest.map_or_else(String::new, |(_, variant, theirs)| {
+        let changes = changes(&theirs, kinds);
+        let shown: Vec<String> = changes.iter().take(SHOWN).cloned().collect();
+        let more = changes.len().saturating_sub(SHOWN);
+        let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+        let told = told(notes);
+        let told = if told.is_empty() { told } else { format!("; {told}") };
+        format!("none of the variants; the closest is {}, but {}{more}{told}", variant.name, shown.join(", "))
     });
     (spec, recognised)
+}
+
+/// How many deviations are told one by one.
+const SHOWN: usize = 8;
+
+/// Takes out of the notes what belongs to the words.
+fn told(notes: &mut BTreeSet<String>) -> String {
+    let own: Vec<&str> = [BATCH_NORM_FOLDED, NHWC].into_iter().filter(|note| notes.remove(*note)).collect();
+    own.join(", ")
 }
 
 fn flat(spec: &ModelSpec) -> impl Iterator<Item = LayerKind> + '_ {
@@ -69,18 +95,30 @@ fn classes(kinds: &[LayerKind]) -> Option<usize> {
     }
 }
 
-/// `" with 4 classes, input 240x240, without softmax"`, or nothing.
-fn deviations(declared: &ModelSpec, theirs: &[LayerKind], input: [usize; 3], kinds: &[LayerKind]) -> String {
+/// `" with 4 classes, batch norm folded, input 240x240, NHWC, without softmax"`, or nothing.
+fn deviations(
+    declared: &ModelSpec,
+    theirs: &[LayerKind],
+    input: [usize; 3],
+    kinds: &[LayerKind],
+    notes: &mut BTreeSet<String>,
+) -> String {
     let mut found = Vec::new();
     if let Some(count) = classes(kinds).filter(|_| classes(kinds) != classes(theirs)) {
-        found.push(format!("with {count} classes"));
+        found.push(if count == 1 { "with 1 class".to_owned() } else { format!("with {count} classes") });
+    }
+    if notes.remove(BATCH_NORM_FOLDED) {
+        found.push(BATCH_NORM_FOLDED.into());
     }
     let [c, h, w] = input;
     if c != declared.input.channels.value {
-        found.push(format!("with {c} input channels"));
+        found.push(if c == 1 { "1 input channel".to_owned() } else { format!("{c} input channels") });
     }
     if (h, w) != (declared.input.height.value, declared.input.width.value) {
         found.push(format!("input {h}x{w}"));
+    }
+    if notes.remove(NHWC) {
+        found.push(NHWC.into());
     }
     if !matches!(kinds, [.., LayerKind::Softmax]) {
         found.push("without softmax".into());
@@ -124,19 +162,107 @@ fn rows(kinds: &[LayerKind]) -> Vec<Vec<LayerSpec>> {
     rows
 }
 
-/// Layers that must be changed, added or taken away to make `b` of `a` (Levenshtein).
-fn distance(a: &[LayerKind], b: &[LayerKind]) -> usize {
-    let mut previous: Vec<usize> = (0..=b.len()).collect();
-    for (row, x) in a.iter().enumerate() {
-        let mut left = row + 1;
-        let mut current = vec![left];
-        for (y, pair) in b.iter().zip(previous.windows(2)) {
-            if let [diagonal, above] = *pair {
-                left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
-                current.push(left);
+/// What must be changed, added or taken away to make `ours` of `theirs`, as few as possible (Levenshtein), but for the classes.
+fn changes(theirs: &[LayerKind], ours: &[LayerKind]) -> Vec<String> {
+    let same = |a: &LayerKind, b: &LayerKind| a == b;
+    // For each prefix of both, the fewest changes.
+    let width = ours.len() + 1;
+    let mut table = vec![0_usize; (theirs.len() + 1) * width];
+    let at = |table: &[usize], row: usize, column: usize| table.get(row * width + column).copied().unwrap_or(0);
+    for row in 0..=theirs.len() {
+        for column in 0..width {
+            let fewest = match (row.checked_sub(1), column.checked_sub(1)) {
+                (None, _) => column,
+                (_, None) => row,
+                (Some(up), Some(left)) => {
+                    let equal = theirs.get(up).zip(ours.get(left)).is_some_and(|(a, b)| same(a, b));
+                    (at(&table, up, left) + usize::from(!equal))
+                        .min(at(&table, up, column) + 1)
+                        .min(at(&table, row, left) + 1)
+                }
+            };
+            if let Some(cell) = table.get_mut(row * width + column) {
+                *cell = fewest;
             }
         }
-        previous = current;
     }
-    previous.last().copied().unwrap_or(0)
+    let mut found = Vec::new();
+    let (mut row, mut column) = (theirs.len(), ours.len());
+    while row > 0 || column > 0 {
+        let here = at(&table, row, column);
+        let pair = row.checked_sub(1).zip(column.checked_sub(1));
+        let both = pair.and_then(|(up, left)| Some((up, left, theirs.get(up)?, ours.get(left)?)));
+        match both {
+            Some((up, left, a, b)) if here == at(&table, up, left) + usize::from(!same(a, b)) => {
+                if !same(a, b) {
+                    found.push(format!("{} is {}", place(theirs, up), word(b)));
+                }
+                (row, column) = (up, left);
+            }
+            _ if column > 0 && here == at(&table, row, column - 1) + 1 => {
+                let added = ours.get(column - 1).map(word).unwrap_or_default();
+                found.push(match row.checked_sub(1) {
+                    Some(before) => format!("{added} more behind {}", place(theirs, before)),
+                    None => format!("{added} more in front"),
+                });
+                column -= 1;
+            }
+            _ => {
+                row = row.saturating_sub(1);
+                found.push(format!("no {}", place(theirs, row)));
+            }
+        }
+    }
+    found.reverse();
+    found
+}
+
+/// A layer of a variant by its word and its number among those of its kind: `convolution 3 (conv3-128)`.
+fn place(kinds: &[LayerKind], index: usize) -> String {
+    let Some(kind) = kinds.get(index) else { return String::new() };
+    let alike = |other: &&LayerKind| std::mem::discriminant(*other) == std::mem::discriminant(kind);
+    let number = kinds.iter().take(index + 1).filter(alike).count();
+    let name = match kind {
+        LayerKind::Conv { .. } => "convolution",
+        LayerKind::MaxPool(_) | LayerKind::AvgPool(_) => "pool",
+        LayerKind::Lrn { .. } => "lrn",
+        LayerKind::Fc { .. } => "fc",
+        LayerKind::BatchNorm { .. } => "bn",
+        LayerKind::Dropout { .. } => "dropout",
+        LayerKind::Softmax => return "softmax".to_owned(),
+    };
+    format!("{name} {number} ({})", word(kind))
+}
+
+/// A layer in the notation.
+fn word(kind: &LayerKind) -> String {
+    print::word(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_deviation_of_a_chain_is_named() {
+        let declared = VARIANTS.iter().find(|variant| variant.name == "vgg-a").unwrap().spec().unwrap();
+        let theirs: Vec<LayerKind> = flat(&declared).filter(|kind| !is_dropout(kind)).collect();
+        let mut ours = theirs.clone();
+        assert!(changes(&theirs, &ours).is_empty());
+        if let LayerKind::Conv { filters, .. } = &mut ours[2] {
+            *filters = 96;
+        }
+        let mut extra = ours[0].clone();
+        if let LayerKind::Conv { filters, .. } = &mut extra {
+            *filters = 32;
+        }
+        ours.insert(1, extra);
+        ours.pop();
+        assert_eq!(
+            changes(&theirs, &ours),
+            ["conv3-32 more behind convolution 1 (conv3-64)", "convolution 2 (conv3-128) is conv3-96", "no softmax"]
+        );
+        let (_, words) = declare("Net".into(), Vec::new(), [3, 224, 224], &ours, &mut BTreeSet::new());
+        assert!(words.starts_with("none of the variants; the closest is vgg-a, but conv3-32 more"), "{words}");
+    }
 }

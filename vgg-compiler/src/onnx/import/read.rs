@@ -1,0 +1,135 @@
+//! From the nodes of a file to a [`Net`]: what is constant is evaluated, what is not becomes an operator with its numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::constant::Constant;
+use super::error::{Refusal, printable};
+use super::external::Externals;
+use super::fold::{Folder, shape_of};
+use super::header::{needed, opset};
+use super::input::input;
+use super::net::{Net, Node as NetNode, OPEN, Value, ValueId};
+use super::node::Node;
+use super::operator::{Operand, Reading};
+use super::tensor;
+use crate::onnx::messages::ModelProto;
+use crate::spec::limits::MAX_TENSOR;
+
+/// What a name stands for.
+enum Known {
+    Constant(Constant),
+    Activation(ValueId),
+}
+
+/// The network of `model`. `shape` are the extents of its input, for those that the file leaves open.
+pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut Externals) -> Result<Net, Refusal> {
+    let Some(graph) = &model.graph else {
+        return Err(Refusal::damaged("not an ONNX file: it holds no graph"));
+    };
+    let opset = opset(model)?;
+    let nodes = needed(graph, opset)?;
+    let input = input(graph, shape)?;
+    let mut notes = BTreeSet::new();
+    if let Some(kind) = input.converted {
+        notes.insert(format!("{kind} activations computed in f32"));
+    }
+    let mut known = BTreeMap::new();
+    let read: BTreeSet<&str> = nodes.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+    for tensor in &graph.initializer {
+        let name = tensor.name.clone().unwrap_or_default();
+        if known.contains_key(&name) {
+            return Err(Refusal::damaged(format!("two tensors are called `{}`", printable(&name))));
+        }
+        if !read.contains(name.as_str()) {
+            continue;
+        }
+        let (constant, converted) = tensor::read(tensor, externals)?;
+        if let Some(kind) = converted {
+            notes.insert(format!("{kind} weights converted to f32"));
+        }
+        known.insert(name, Known::Constant(constant));
+    }
+    let batch = input.shape.first().copied().unwrap_or(OPEN);
+    let docs = model.doc_string.as_deref().filter(|docs| !docs.is_empty()).or(graph.doc_string.as_deref());
+    let mut net = Net {
+        name: graph.name.clone().unwrap_or_default(),
+        docs: docs.unwrap_or_default().lines().map(printable).collect(),
+        batch,
+        input: ValueId(0),
+        outputs: Vec::new(),
+        values: vec![Value { name: input.name.clone(), shape: input.shape }],
+        nodes: Vec::new(),
+        notes,
+    };
+    known.insert(input.name, Known::Activation(net.input));
+    let mut folder = Folder::new(externals);
+    for proto in nodes {
+        let result = node(Node { proto, opset }, &known, &mut net, &mut folder)?;
+        known.insert(proto.output.first().cloned().unwrap_or_default(), result);
+    }
+    for output in &graph.output {
+        let name = output.name.as_deref().unwrap_or_default();
+        match known.get(name) {
+            Some(Known::Activation(value)) if net.outputs.contains(value) => {
+                return Err(Refusal::unsupported(format!("the output `{}` is given twice", printable(name))));
+            }
+            Some(Known::Activation(value)) => net.outputs.push(*value),
+            Some(Known::Constant(_)) => {
+                let problem = format!("the output `{}` does not depend on the input", printable(name));
+                return Err(Refusal::unsupported(problem));
+            }
+            None => return Err(Refusal::damaged(format!("nothing makes the output `{}`", printable(name)))),
+        }
+    }
+    Ok(net)
+}
+
+fn node(
+    node: Node<'_>,
+    known: &BTreeMap<String, Known>,
+    net: &mut Net,
+    folder: &mut Folder<'_>,
+) -> Result<Known, Refusal> {
+    let mut inputs = Vec::new();
+    let mut operands = Vec::with_capacity(node.proto.input.len());
+    for name in &node.proto.input {
+        operands.push(match known.get(name) {
+            None if name.is_empty() => Operand::Absent,
+            None => {
+                let name = printable(name);
+                return Err(node.damaged(format_args!("it reads `{name}`, which nothing before it makes")));
+            }
+            Some(Known::Constant(constant)) => Operand::Constant(constant),
+            Some(Known::Activation(value)) => {
+                inputs.push(*value);
+                Operand::Activation(net.shape(*value))
+            }
+        });
+    }
+    if inputs.is_empty() {
+        let constants: Vec<Option<&Constant>> = operands
+            .iter()
+            .map(|operand| match operand {
+                Operand::Constant(constant) => Some(*constant),
+                _ => None,
+            })
+            .collect();
+        return folder.evaluate(node, &constants).map(Known::Constant);
+    }
+    if let ("Shape", Some(Operand::Activation(shape))) = (node.op_type(), operands.first()) {
+        return shape_of(node, shape).map(Known::Constant);
+    }
+    let (op, shape) = Reading { node, inputs: &operands, batch: net.batch }.made()?;
+    let elements = shape
+        .iter()
+        .try_fold(1_u64, |product, &extent| product.checked_mul(if extent == net.batch { 1 } else { extent as u64 }));
+    if elements.is_none_or(|count| count > MAX_TENSOR) {
+        return Err(node.unsupported("its result is too large"));
+    }
+    let own = node.proto.name.clone().filter(|name| !name.is_empty());
+    let made = node.proto.output.first().cloned().unwrap_or_default();
+    let names = vec![own.unwrap_or_else(|| made.clone())];
+    let output = net.add_value(made, shape);
+    net.nodes.push(NetNode { names, op, inputs, output });
+    Ok(Known::Activation(output))
+}

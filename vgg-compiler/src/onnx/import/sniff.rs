@@ -1,0 +1,71 @@
+//! What a file is, by its first bytes.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::error::Refusal;
+use crate::weights::foreign;
+
+/// How much of a file is looked at.
+const HEAD: u64 = 4096;
+
+/// Whether the file at `path` begins as an ONNX model does: with one of the fields of `ModelProto`. A file that cannot be read does not.
+pub fn is_onnx(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    read.is_ok() && begins_as_model(&head)
+}
+
+/// The version of the format first, a small number; or, as some writers have it, the producer or the operator sets.
+fn begins_as_model(head: &[u8]) -> bool {
+    match *head {
+        [0x08, version @ 1..=32, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..] => version > 0,
+        // An operator set: a message of a domain and a version, or of one of them.
+        [0x42, length, 0x0a | 0x10, ..] => length < 64,
+        _ => false,
+    }
+}
+
+/// Refuses a file that is something else.
+pub(super) fn refuse_foreign(head: &[u8], extension: &str) -> Result<(), Refusal> {
+    let head = head.get(..HEAD as usize).unwrap_or(head);
+    if head.is_empty() {
+        return Err(Refusal::damaged("expected an ONNX file, found an empty one"));
+    }
+    if begins_as_model(head) {
+        return Ok(());
+    }
+    if head.starts_with(b"version https://git-lfs") {
+        let help = "fetch the file itself: `git lfs pull`";
+        return Err(Refusal::new("expected an ONNX file, found a Git LFS pointer to one", help));
+    }
+    let extension = if extension == "onnx" { "" } else { extension };
+    if let Some(foreign) = foreign::recognise(head, extension) {
+        let problem = format!("expected an ONNX file, found {}", foreign.found);
+        return Err(Refusal::new(problem, "give the path of the file that the exporter wrote"));
+    }
+    let text = std::str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
+    if text && !head.iter().any(|&byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) {
+        let problem = "expected an ONNX file, found text";
+        return Err(Refusal::new(problem, "a declaration in the notation has the extension .vgg"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_files_say_what_they_are() {
+        let found = |head: &[u8]| refuse_foreign(head, "onnx").unwrap_err().problem;
+        assert_eq!(found(b""), "expected an ONNX file, found an empty one");
+        assert_eq!(found(b"pub Tiny: 3 x 8 x 8 { fc-10 }\n"), "expected an ONNX file, found text");
+        assert_eq!(found(b"PK\x03\x04...."), "expected an ONNX file, found a PyTorch file (zip archive)");
+        assert_eq!(found(b"\x89HDF\r\n\x1a\n"), "expected an ONNX file, found an HDF5 file, as Keras writes");
+        assert!(found(b"version https://git-lfs.github.com/spec/v1\n").contains("Git LFS"));
+        assert!(refuse_foreign(b"\x08\x08\x12\x07pytorch", "onnx").is_ok());
+        assert!(refuse_foreign(b"\x08\x07\x3a\x80\x01", "bin").is_ok());
+    }
+}

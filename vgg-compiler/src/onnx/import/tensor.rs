@@ -1,0 +1,116 @@
+//! Tensors of a file's messages, converted to f32 or i64.
+
+use bytes::Bytes;
+
+use super::constant::{Constant, Data, element_count, to_bytes};
+use super::error::{Refusal, printable};
+use super::external::Externals;
+use crate::onnx::messages::{DataLocation, DataType, TensorProto};
+
+/// A tensor, and the name of its type when it was converted to f32.
+pub(super) fn read(
+    tensor: &TensorProto,
+    externals: &mut Externals,
+) -> Result<(Constant, Option<&'static str>), Refusal> {
+    let name = printable(tensor.name.as_deref().unwrap_or_default());
+    let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&extent| usize::try_from(extent).ok()).collect();
+    let Some((shape, count)) = shape.and_then(|shape| element_count(&shape).map(|count| (shape, count))) else {
+        return Err(Refusal::damaged(format!("tensor `{name}` has the shape {:?}, which is too large", tensor.dims)));
+    };
+    let kind = tensor.data_type.and_then(|kind| DataType::try_from(kind).ok()).unwrap_or(DataType::Undefined);
+    let raw = if tensor.data_location == Some(DataLocation::External as i32) {
+        Some(externals.bytes(tensor)?)
+    } else {
+        tensor.raw_data.clone().filter(|raw| !raw.is_empty())
+    };
+    let typed32 = || tensor.int32_data.iter().map(|&value| i64::from(value)).collect::<Vec<i64>>();
+    // Bits of half-precision numbers are kept in the low half of a field of 32 bits.
+    let halves = |raw: &Option<Bytes>| -> Vec<u16> {
+        match raw {
+            Some(raw) => raw.as_chunks().0.iter().map(|&bytes| u16::from_le_bytes(bytes)).collect(),
+            None => tensor.int32_data.iter().map(|&bits| bits as u16).collect(),
+        }
+    };
+    let (width, data, converted) = match kind {
+        DataType::Float => {
+            (4, Data::F32(raw.clone().unwrap_or_else(|| to_bytes(tensor.float_data.iter().copied()))), None)
+        }
+        DataType::Float16 => (2, Data::F32(to_bytes(halves(&raw).into_iter().map(from_f16))), Some("f16")),
+        DataType::Bfloat16 => (
+            2,
+            Data::F32(to_bytes(halves(&raw).into_iter().map(|bits| f32::from_bits(u32::from(bits) << 16)))),
+            Some("bf16"),
+        ),
+        DataType::Double => {
+            let bytes = match &raw {
+                Some(raw) => to_bytes(raw.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32)),
+                None => to_bytes(tensor.double_data.iter().map(|&value| value as f32)),
+            };
+            (8, Data::F32(bytes), Some("f64"))
+        }
+        DataType::Int64 => {
+            let values = match &raw {
+                Some(raw) => raw.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
+                None => tensor.int64_data.clone(),
+            };
+            (8, Data::I64(values), None)
+        }
+        DataType::Int32 => {
+            let values = match &raw {
+                Some(raw) => raw.as_chunks().0.iter().map(|&bytes| i64::from(i32::from_le_bytes(bytes))).collect(),
+                None => typed32(),
+            };
+            (4, Data::I64(values), None)
+        }
+        DataType::Bool | DataType::Uint8 => (
+            1,
+            Data::I64(raw.as_ref().map_or_else(typed32, |raw| raw.iter().map(|&byte| i64::from(byte)).collect())),
+            None,
+        ),
+        other => {
+            return Err(Refusal::unsupported(format!(
+                "tensor `{name}` holds numbers of the type {other:?}, expected Float, Float16, Bfloat16 or Double"
+            )));
+        }
+    };
+    let arrived = match &data {
+        Data::F32(bytes) => bytes.len() / 4,
+        Data::I64(values) => values.len(),
+    };
+    let whole = raw.as_ref().is_none_or(|raw| Some(raw.len()) == count.checked_mul(width));
+    if arrived != count || !whole {
+        return Err(Refusal::damaged(format!(
+            "tensor `{name}` of shape {shape:?} has {arrived} elements, expected {count}"
+        )));
+    }
+    Ok((Constant { shape, data }, converted))
+}
+
+/// A half-precision number.
+fn from_f16(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = ((bits >> 10) & 0x1f, f32::from(bits & 0x3ff));
+    let magnitude = match exponent {
+        0 => fraction / (1 << 24) as f32,
+        0x1f if fraction == 0.0 => f32::INFINITY,
+        0x1f => f32::NAN,
+        exponent => (1.0 + fraction / 1024.0) * f32::from_bits((u32::from(exponent) + 112) << 23),
+    };
+    sign * magnitude
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_numbers_are_exact() {
+        let cases =
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x3555, 0.333_251_95)];
+        for (bits, value) in cases {
+            assert_eq!(from_f16(bits), value, "{bits:x}");
+        }
+        assert!(from_f16(0x7e00).is_nan());
+        assert_eq!(from_f16(0xfc00), f32::NEG_INFINITY);
+    }
+}
