@@ -206,6 +206,9 @@ pub struct TensorProto {
     /// Its elements in double precision.
     #[prost(double, repeated, tag = "10")]
     pub double_data: Vec<f64>,
+    /// Its elements as whole numbers without a sign, of 32 or 64 bits.
+    #[prost(uint64, repeated, tag = "11")]
+    pub uint64_data: Vec<u64>,
     /// Its elements as little-endian bytes.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub raw_data: Option<Bytes>,

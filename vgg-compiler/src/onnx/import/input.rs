@@ -36,15 +36,16 @@ pub(super) fn input(graph: &GraphProto, given: Option<&[usize]>) -> Result<Input
     let Some(kind) = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref()) else {
         return Err(Refusal::unsupported(format!("the input `{shown}` is no tensor, expected [N, C, H, W]")));
     };
-    let elements = kind.elem_type.and_then(|kind| DataType::try_from(kind).ok()).unwrap_or(DataType::Undefined);
-    let converted = match elements {
-        DataType::Float | DataType::Undefined => None,
-        DataType::Float16 => Some("f16"),
-        DataType::Bfloat16 => Some("bf16"),
-        DataType::Double => Some("f64"),
+    let elements = kind.elem_type.unwrap_or(DataType::Undefined.into());
+    let converted = match DataType::try_from(elements) {
+        Ok(DataType::Float | DataType::Undefined) => None,
+        Ok(DataType::Float16) => Some("f16"),
+        Ok(DataType::Bfloat16) => Some("bf16"),
+        Ok(DataType::Double) => Some("f64"),
         other => {
+            let other = other.map_or_else(|_| elements.to_string(), |kind| format!("{kind:?}"));
             return Err(Refusal::unsupported(format!(
-                "the input `{shown}` holds numbers of the type {other:?}, expected Float, Float16, Bfloat16 or Double"
+                "the input `{shown}` holds numbers of the type {other}, expected Float, Float16, Bfloat16 or Double"
             )));
         }
     };
@@ -95,7 +96,7 @@ impl Dim {
 
 fn resolve(shown: &str, dims: &[Dim], given: Option<&[usize]>) -> Result<Vec<usize>, Refusal> {
     let listed = Dim::list(dims);
-    if dims.len() < 2 || dims.len() > 8 {
+    if dims.is_empty() || dims.len() > 8 {
         let problem = format!("the input `{shown}` has the shape {listed}, expected [N, C, H, W]");
         return Err(Refusal::unsupported(problem));
     }

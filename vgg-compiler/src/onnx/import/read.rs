@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::constant::Constant;
+use super::constant::{Constant, Data};
 use super::error::{Refusal, printable};
 use super::external::Externals;
-use super::fold::{Folder, shape_of};
+use super::fold::{Folder, shape_of, whole};
 use super::header::{needed, opset};
 use super::input::input;
 use super::net::{Net, Node as NetNode, OPEN, Value, ValueId};
@@ -63,7 +63,15 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
     };
     known.insert(input.name, Known::Activation(net.input));
     let mut folder = Folder::new(externals);
+    let mut others = BTreeMap::new();
     for proto in nodes {
+        let node_of = Node { proto, opset };
+        others.extend(
+            proto.output.iter().skip(1).filter(|name| !name.is_empty()).map(|name| (name.as_str(), node_of.shown())),
+        );
+        if let Some(shown) = proto.input.iter().find_map(|name| others.get(name.as_str())) {
+            return Err(node_of.unsupported(format_args!("it reads another result than the first of {shown}")));
+        }
         let result = node(Node { proto, opset }, &known, &mut net, &mut folder)?;
         known.insert(proto.output.first().cloned().unwrap_or_default(), result);
     }
@@ -76,6 +84,11 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
             Some(Known::Activation(value)) => net.outputs.push(*value),
             Some(Known::Constant(_)) => {
                 let problem = format!("the output `{}` does not depend on the input", printable(name));
+                return Err(Refusal::unsupported(problem));
+            }
+            None if others.contains_key(name) => {
+                let shown = others.get(name).cloned().unwrap_or_default();
+                let problem = format!("the output `{}` is another result than the first of {shown}", printable(name));
                 return Err(Refusal::unsupported(problem));
             }
             None => return Err(Refusal::damaged(format!("nothing makes the output `{}`", printable(name)))),
@@ -118,6 +131,11 @@ fn node(
     }
     if let ("Shape", Some(Operand::Activation(shape))) = (node.op_type(), operands.first()) {
         return shape_of(node, shape).map(Known::Constant);
+    }
+    if let ("Size", Some(Operand::Activation(shape))) = (node.op_type(), operands.first()) {
+        let size = shape.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent)).map(whole);
+        let size = size.ok_or_else(|| node.unsupported("its result is too large"))?;
+        return Ok(Known::Constant(Constant { shape: vec![], data: Data::I64(vec![size]) }));
     }
     let (op, shape) = Reading { node, inputs: &operands, batch: net.batch }.made()?;
     let elements = shape

@@ -38,13 +38,13 @@ pub(super) fn declare(
             adopt(&mut spec, declared, kinds);
             return (spec, format!("{}{deviations}", variant.name));
         }
-        let distance = changes(&theirs, kinds).len();
+        let (distance, _) = changes(&theirs, kinds);
         if closest.as_ref().is_none_or(|(least, ..)| distance < *least) {
             closest = Some((distance, variant, theirs));
         }
     }
     let recognised = closest.map_or_else(String::new, |(_, variant, theirs)| {
-        let changes = changes(&theirs, kinds);
+        let (_, changes) = changes(&theirs, kinds);
         let shown: Vec<String> = changes.iter().take(SHOWN).cloned().collect();
         let more = changes.len().saturating_sub(SHOWN);
         let more = if more == 0 { String::new() } else { format!(", and {more} more") };
@@ -162,27 +162,42 @@ fn rows(kinds: &[LayerKind]) -> Vec<Vec<LayerSpec>> {
     rows
 }
 
-/// What must be changed, added or taken away to make `ours` of `theirs`, as few as possible (Levenshtein), but for the classes.
-fn changes(theirs: &[LayerKind], ours: &[LayerKind]) -> Vec<String> {
-    let same = |a: &LayerKind, b: &LayerKind| a == b;
-    // For each prefix of both, the fewest changes.
+/// What a layer more or less costs.
+const MISSING: usize = 2;
+
+/// What it costs to take one layer for another: least where only a number of channels or units differs.
+fn exchange(a: &LayerKind, b: &LayerKind) -> usize {
+    match (a, b) {
+        _ if a == b => 0,
+        (LayerKind::Conv { kernel, stride, .. }, LayerKind::Conv { kernel: other, stride: step, .. }) => {
+            if (kernel, stride) == (other, step) { 1 } else { MISSING }
+        }
+        (LayerKind::MaxPool(_), LayerKind::MaxPool(_)) | (LayerKind::AvgPool(_), LayerKind::AvgPool(_)) => 1,
+        (LayerKind::Fc { .. }, LayerKind::Fc { .. }) | (LayerKind::Lrn { .. }, LayerKind::Lrn { .. }) => 1,
+        _ => 2 * MISSING,
+    }
+}
+
+/// What must be changed, added or taken away to make `ours` of `theirs`, for the least cost (Levenshtein), and that cost.
+fn changes(theirs: &[LayerKind], ours: &[LayerKind]) -> (usize, Vec<String>) {
+    // For each prefix of both, the least cost.
     let width = ours.len() + 1;
     let mut table = vec![0_usize; (theirs.len() + 1) * width];
     let at = |table: &[usize], row: usize, column: usize| table.get(row * width + column).copied().unwrap_or(0);
+    let pair = |row: usize, column: usize| -> Option<(usize, usize, &LayerKind, &LayerKind)> {
+        let (up, left) = (row.checked_sub(1)?, column.checked_sub(1)?);
+        Some((up, left, theirs.get(up)?, ours.get(left)?))
+    };
     for row in 0..=theirs.len() {
         for column in 0..width {
-            let fewest = match (row.checked_sub(1), column.checked_sub(1)) {
-                (None, _) => column,
-                (_, None) => row,
-                (Some(up), Some(left)) => {
-                    let equal = theirs.get(up).zip(ours.get(left)).is_some_and(|(a, b)| same(a, b));
-                    (at(&table, up, left) + usize::from(!equal))
-                        .min(at(&table, up, column) + 1)
-                        .min(at(&table, row, left) + 1)
-                }
+            let least = match pair(row, column) {
+                None => (row + column) * MISSING,
+                Some((up, left, a, b)) => (at(&table, up, left) + exchange(a, b))
+                    .min(at(&table, up, column) + MISSING)
+                    .min(at(&table, row, left) + MISSING),
             };
             if let Some(cell) = table.get_mut(row * width + column) {
-                *cell = fewest;
+                *cell = least;
             }
         }
     }
@@ -190,17 +205,15 @@ fn changes(theirs: &[LayerKind], ours: &[LayerKind]) -> Vec<String> {
     let (mut row, mut column) = (theirs.len(), ours.len());
     while row > 0 || column > 0 {
         let here = at(&table, row, column);
-        let pair = row.checked_sub(1).zip(column.checked_sub(1));
-        let both = pair.and_then(|(up, left)| Some((up, left, theirs.get(up)?, ours.get(left)?)));
-        match both {
-            Some((up, left, a, b)) if here == at(&table, up, left) + usize::from(!same(a, b)) => {
-                if !same(a, b) {
-                    found.push(format!("{} is {}", place(theirs, up), word(b)));
+        match pair(row, column) {
+            Some((up, left, a, b)) if here == at(&table, up, left) + exchange(a, b) => {
+                if a != b {
+                    found.push(format!("{} is {}", place(theirs, up), print::word(b)));
                 }
                 (row, column) = (up, left);
             }
-            _ if column > 0 && here == at(&table, row, column - 1) + 1 => {
-                let added = ours.get(column - 1).map(word).unwrap_or_default();
+            _ if column > 0 && here == at(&table, row, column - 1) + MISSING => {
+                let added = ours.get(column - 1).map(print::word).unwrap_or_default();
                 found.push(match row.checked_sub(1) {
                     Some(before) => format!("{added} more behind {}", place(theirs, before)),
                     None => format!("{added} more in front"),
@@ -214,7 +227,7 @@ fn changes(theirs: &[LayerKind], ours: &[LayerKind]) -> Vec<String> {
         }
     }
     found.reverse();
-    found
+    (at(&table, theirs.len(), ours.len()), found)
 }
 
 /// A layer of a variant by its word and its number among those of its kind: `convolution 3 (conv3-128)`.
@@ -231,12 +244,7 @@ fn place(kinds: &[LayerKind], index: usize) -> String {
         LayerKind::Dropout { .. } => "dropout",
         LayerKind::Softmax => return "softmax".to_owned(),
     };
-    format!("{name} {number} ({})", word(kind))
-}
-
-/// A layer in the notation.
-fn word(kind: &LayerKind) -> String {
-    print::word(kind)
+    format!("{name} {number} ({})", print::word(kind))
 }
 
 #[cfg(test)]
@@ -248,7 +256,7 @@ mod tests {
         let declared = VARIANTS.iter().find(|variant| variant.name == "vgg-a").unwrap().spec().unwrap();
         let theirs: Vec<LayerKind> = flat(&declared).filter(|kind| !is_dropout(kind)).collect();
         let mut ours = theirs.clone();
-        assert!(changes(&theirs, &ours).is_empty());
+        assert!(changes(&theirs, &ours).1.is_empty());
         if let LayerKind::Conv { filters, .. } = &mut ours[2] {
             *filters = 96;
         }
@@ -259,7 +267,7 @@ mod tests {
         ours.insert(1, extra);
         ours.pop();
         assert_eq!(
-            changes(&theirs, &ours),
+            changes(&theirs, &ours).1,
             ["conv3-32 more behind convolution 1 (conv3-64)", "convolution 2 (conv3-128) is conv3-96", "no softmax"]
         );
         let (_, words) = declare("Net".into(), Vec::new(), [3, 224, 224], &ours, &mut BTreeSet::new());

@@ -42,7 +42,7 @@ pub const SUPPORTED: &[(&str, &str)] = &[
     ("Reshape", "to one vector for each image, its shape constant or computed"),
     ("Shape", "evaluated"),
     ("Sigmoid", "as an activation function"),
-    ("Size", "of constants"),
+    ("Size", "evaluated"),
     ("Slice", "of constants"),
     ("Softmax", "`softmax` over the classes"),
     ("Sqrt", "of constants"),

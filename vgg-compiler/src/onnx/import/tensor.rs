@@ -62,14 +62,24 @@ pub(super) fn read(
             };
             (4, Data::I64(values), None)
         }
-        DataType::Bool | DataType::Uint8 => (
-            1,
-            Data::I64(raw.as_ref().map_or_else(typed32, |raw| raw.iter().map(|&byte| i64::from(byte)).collect())),
-            None,
-        ),
+        DataType::Bool | DataType::Uint8 => (1, small(&raw, &typed32, |[byte]: [u8; 1]| byte.into()), None),
+        DataType::Int8 => (1, small(&raw, &typed32, |bytes| i8::from_le_bytes(bytes).into()), None),
+        DataType::Uint16 => (2, small(&raw, &typed32, |bytes| u16::from_le_bytes(bytes).into()), None),
+        DataType::Int16 => (2, small(&raw, &typed32, |bytes| i16::from_le_bytes(bytes).into()), None),
+        DataType::Uint32 => {
+            let typed = || tensor.uint64_data.iter().map(|&value| i64::try_from(value).unwrap_or(i64::MAX)).collect();
+            (4, small(&raw, &typed, |bytes| u32::from_le_bytes(bytes).into()), None)
+        }
+        DataType::Uint64 => {
+            let typed = || tensor.uint64_data.iter().map(|&value| i64::try_from(value).unwrap_or(i64::MAX)).collect();
+            let whole = |bytes| i64::try_from(u64::from_le_bytes(bytes)).unwrap_or(i64::MAX);
+            (8, small(&raw, &typed, whole), None)
+        }
         other => {
+            let number = tensor.data_type.unwrap_or_default();
+            let other = if other == DataType::Undefined { number.to_string() } else { format!("{other:?}") };
             return Err(Refusal::unsupported(format!(
-                "tensor `{name}` holds numbers of the type {other:?}, expected Float, Float16, Bfloat16 or Double"
+                "tensor `{name}` holds numbers of the type {other}, expected Float, Float16, Bfloat16 or Double"
             )));
         }
     };
@@ -84,6 +94,14 @@ pub(super) fn read(
         )));
     }
     Ok((Constant { shape, data }, converted))
+}
+
+/// Whole numbers of `N` bytes each, or those of a typed field.
+fn small<const N: usize>(raw: &Option<Bytes>, typed: &dyn Fn() -> Vec<i64>, number: impl Fn([u8; N]) -> i64) -> Data {
+    Data::I64(match raw {
+        Some(raw) => raw.as_chunks::<N>().0.iter().map(|&bytes| number(bytes)).collect(),
+        None => typed(),
+    })
 }
 
 /// A half-precision number.

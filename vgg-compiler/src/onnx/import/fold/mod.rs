@@ -37,6 +37,10 @@ impl<'e> Folder<'e> {
             "Identity" => return input(0).cloned(),
             "Dropout" => {
                 node.not_training()?;
+                let mode = inputs.get(2).copied().flatten();
+                if mode.is_some_and(|mode| mode.wholes().is_none_or(|mode| mode != [0])) {
+                    return Err(node.unsupported("training_mode is true, expected false"));
+                }
                 return input(0).cloned();
             }
             "Shape" => return shape_of(node, &input(0)?.shape),
@@ -66,8 +70,16 @@ impl<'e> Folder<'e> {
                 axes::transpose(node, input(0)?)?
             }
             "Expand" => axes::expand(node, input(0)?, wholes(node, input(1)?)?, &mut |count| self.charge(node, count))?,
-            "Add" | "Sub" | "Mul" | "Div" | "Equal" | "Min" | "Max" => {
+            "Add" | "Sub" | "Mul" | "Div" | "Equal" => {
                 arithmetic::binary(node, input(0)?, input(1)?, &mut |count| self.charge(node, count))?
+            }
+            // Of any number of tensors.
+            "Min" | "Max" => {
+                let mut result = input(0)?.clone();
+                for index in 1..inputs.len() {
+                    result = arithmetic::binary(node, &result, input(index)?, &mut |count| self.charge(node, count))?;
+                }
+                result
             }
             "Where" => {
                 arithmetic::choose(node, [input(0)?, input(1)?, input(2)?], &mut |count| self.charge(node, count))?

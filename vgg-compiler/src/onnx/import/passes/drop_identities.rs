@@ -62,7 +62,8 @@ fn reshaped_input(net: &mut Net) {
     let Some(reader) = net.sole_reader(net.input) else { return };
     let Some(node) = net.nodes.get(reader).filter(|node| matches!(node.op, Op::Reshape)) else { return };
     let shape = net.shape(node.output).to_vec();
-    if shape.first() != Some(&net.batch) || net.outputs.contains(&node.output) {
+    // Feature maps are what most networks take; flattening them is the first layer's business.
+    if shape.first() != Some(&net.batch) || shape.len() != 4 || net.outputs.contains(&node.output) {
         return;
     }
     net.note("the file takes its input under another shape");
