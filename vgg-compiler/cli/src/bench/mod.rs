@@ -56,7 +56,8 @@ With --json (times in milliseconds; rates in 10^9 a second; numbers that are not
    \"floor_ms\" (the least time that the limits allow), \"limit_percent\" (floor_ms / median_ms),
    \"layers\": the steps of the plan, in order: [{\"name\", \"layers\": [..], \"computes\", \"algorithm\",
                \"median_ms\", \"min_ms\", \"max_ms\", \"spread\", \"flops\", \"bytes\", \"gflops\", \"gbytes_per_second\",
-               \"limit\": \"arithmetic\" or \"memory\", \"floor_ms\", \"limit_percent\"}],
+               \"limit\": \"arithmetic\" or \"memory\", \"floor_ms\", \"limit_percent\",
+               \"in_file\": [..] (nodes of an ONNX file that it begins with)}],
    \"ort\": null or {\"version\", \"median_ms\", \"min_ms\", \"max_ms\", \"spread\", \"noisy\", \"images_per_second\",
            \"first_ms\", \"load_ms\", \"ratio\" (its median / this one: above 1 it is slower)}}")]
 pub struct Arguments {

@@ -30,7 +30,7 @@ const FIELDS: [&str; 21] = [
     "layers",
 ];
 
-const LAYER_FIELDS: [&str; 15] = [
+const LAYER_FIELDS: [&str; 16] = [
     "name",
     "layers",
     "computes",
@@ -46,6 +46,7 @@ const LAYER_FIELDS: [&str; 15] = [
     "limit",
     "floor_ms",
     "limit_percent",
+    "in_file",
 ];
 
 fn number(value: &Value) -> f64 {

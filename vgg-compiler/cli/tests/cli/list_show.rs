@@ -41,6 +41,7 @@ fn show_has_the_layers_and_the_plan() {
             "preprocessing",
             "input",
             "output",
+            "outputs",
             "parameters",
             "macs",
             "weights_bytes",
@@ -51,7 +52,9 @@ fn show_has_the_layers_and_the_plan() {
     );
     assert_eq!(tiny["docs"], json!(["A small one."]));
     let layers = tiny["layers"].as_array().unwrap();
-    assert!(layers.iter().all(|layer| keys(layer) == ["name", "op", "output", "parameters", "macs", "step"]));
+    assert!(
+        layers.iter().all(|layer| keys(layer) == ["name", "op", "output", "parameters", "macs", "step", "in_file"])
+    );
     let relu = layers.iter().find(|layer| layer["name"] == "relu1_1").unwrap();
     assert_eq!((&relu["op"], &relu["step"], &relu["output"]), (&json!("Relu"), &json!("conv1_1"), &json!([8, 16, 16])));
     let steps = tiny["steps"].as_array().unwrap();

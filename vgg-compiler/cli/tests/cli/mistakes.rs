@@ -39,7 +39,7 @@ fn models_that_are_none() {
         ("VGG-D", &["did you mean `vgg-d`?"]),
         ("resnet50", &["`resnet50`", "vgg-a-lrn"]),
         ("missing.vgg", &["missing.vgg: "]),
-        ("model.onnx", &["model.onnx: not an ONNX file", "help: "]),
+        ("model.onnx", &["model.onnx: expected an ONNX file, found an empty one", "help: "]),
         ("missing.onnx", &["missing.onnx: cannot read the file", ".onnx file"]),
         ("weights.safetensors", &["expected a declaration in a .vgg file", "--weights FILE"]),
         ("latin1.vgg", &["error: latin1.vgg:2:9: expected UTF-8"]),

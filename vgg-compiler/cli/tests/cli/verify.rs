@@ -55,7 +55,7 @@ fn every_layer_is_compared() {
     let shown = place.json(&["show", "tiny.vgg", "--json"]);
     let names = |layers: &[serde_json::Value]| layers.iter().map(|layer| layer["name"].clone()).collect::<Vec<_>>();
     assert_eq!(names(layers), names(shown["layers"].as_array().unwrap()));
-    let fields = ["name", "op", "shape", "max_abs", "max_rel", "normwise", "bound", "pass", "fused"];
+    let fields = ["name", "op", "shape", "max_abs", "max_rel", "normwise", "bound", "pass", "fused", "in_file"];
     for layer in layers {
         assert_eq!(keys(layer), fields);
         assert!(layer["normwise"].as_f64().unwrap() <= 1e-6, "{layer}");

@@ -65,5 +65,10 @@ impl Refusal {
 
 /// A name from a file with nothing in it that a terminal would obey, shortened.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().take(80).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    clean(text).chars().take(80).collect()
+}
+
+/// A text from a file with nothing in it that a terminal would obey.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::constant::{Constant, Data};
-use super::error::{Refusal, printable};
+use super::error::{Refusal, clean, printable};
 use super::external::Externals;
 use super::fold::{Folder, shape_of, whole};
 use super::header::{needed, opset};
@@ -53,7 +53,7 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
     let docs = model.doc_string.as_deref().filter(|docs| !docs.is_empty()).or(graph.doc_string.as_deref());
     let mut net = Net {
         name: graph.name.clone().unwrap_or_default(),
-        docs: docs.unwrap_or_default().lines().map(printable).collect(),
+        docs: docs.unwrap_or_default().lines().map(clean).collect(),
         batch,
         input: ValueId(0),
         outputs: Vec::new(),
