@@ -113,3 +113,24 @@ fn the_light_models_of_onnx() {
         }
     }
 }
+
+/// A really trained network as PyTorch exported it gives the logits that PyTorch had.
+#[test]
+fn the_trained_model_of_the_examples() {
+    let fashion = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fashion");
+    let meta: Value = serde_json::from_slice(&std::fs::read(fashion.join("meta.json")).unwrap()).unwrap();
+    let number = |key: &str| meta[key].as_f64().unwrap() as f32;
+    let expected = vgg_compiler::weights::read(&fashion.join("expected-logits.safetensors")).unwrap();
+    let (_, logits) = expected.iter().next().unwrap();
+    let count = logits.shape[0];
+    let file = std::fs::read(fashion.join("images.idx3-ubyte")).unwrap();
+    let pixels = file[16..][..count * 28 * 28].iter();
+    let images: Vec<f32> = pixels.map(|&pixel| (f32::from(pixel) / 255.0 - number("mean")) / number("std")).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("x.npy");
+    vgg_runtime::npy::write_f32(&input, &[count, 1, 28, 28], &images).unwrap();
+    let actual = run(&fashion.join("fashion-vgg.onnx"), &ImportOptions::default(), &input).unwrap();
+    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let error = norm(&mut actual.iter().zip(logits.values()).map(|(a, b)| a - b)) / norm(&mut logits.values());
+    assert!(actual.len() == 10 * count && error < 1e-5, "{error}");
+}

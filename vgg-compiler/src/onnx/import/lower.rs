@@ -9,8 +9,7 @@ use bytes::Bytes;
 use super::affine::Affine;
 use super::constant::{filled, to_bytes};
 use super::error::Refusal;
-use super::net::{Activation, Net, Node as NetNode, Op as NetOp, ValueId as NetValue};
-use super::operator::shown;
+use super::net::{Activation, Net, Node as NetNode, Op as NetOp, ValueId as NetValue, shown};
 use crate::ir::{Conv, Graph, Node, Op, Param, ParamId, ParamSource, Shape, Value, ValueId};
 use crate::weights::{Tensor, Tensors};
 

@@ -37,6 +37,13 @@ pub(super) struct Net {
 /// Stands for a batch that is open: a prime number, so that it is recognised in shapes that a file computes with it.
 pub(super) const OPEN: usize = 2_147_483_647;
 
+/// The extents of an activation, for messages.
+pub(super) fn shown(shape: &[usize]) -> String {
+    let extents: Vec<String> =
+        shape.iter().map(|&extent| if extent == OPEN { "N".to_owned() } else { extent.to_string() }).collect();
+    format!("[{}]", extents.join(", "))
+}
+
 /// An activation.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Value {

@@ -6,7 +6,7 @@ use super::affine::{Affine, BATCH_NORM};
 use super::constant::{Constant, element_count, filled, floats, place, to_bytes};
 use super::error::Refusal;
 use super::fold::{order, reshaped, sliced, whole};
-use super::net::{Activation, Conv, Gemm, OPEN, Op};
+use super::net::{Activation, Conv, Gemm, OPEN, Op, shown};
 use super::node::Node;
 use super::window::window;
 use crate::ir::{Lrn, Pool};
@@ -523,13 +523,6 @@ impl<'a> Reading<'a> {
 
 /// Most that is padded on one side.
 const MAX_PAD: usize = 1 << 15;
-
-/// The extents of an activation, for messages.
-pub(super) fn shown(shape: &[usize]) -> String {
-    let extents: Vec<String> =
-        shape.iter().map(|&extent| if extent == OPEN { "N".to_owned() } else { extent.to_string() }).collect();
-    format!("[{}]", extents.join(", "))
-}
 
 /// The numbers of a constant that has been checked to be of real numbers.
 pub(super) fn reals(constant: &Constant) -> Bytes {

@@ -3,8 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::error::printable;
-use super::net::{Activation, Net, Op, ValueId};
-use super::operator::shown;
+use super::net::{Activation, Net, Op, ValueId, shown};
 use crate::ir::Pool;
 
 impl fmt::Display for Net {

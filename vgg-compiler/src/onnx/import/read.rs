@@ -13,7 +13,10 @@ use super::node::Node;
 use super::operator::{Operand, Reading};
 use super::tensor;
 use crate::onnx::messages::ModelProto;
-use crate::spec::limits::MAX_TENSOR;
+use crate::spec::limits::{MAX_LAYERS, MAX_TENSOR};
+
+/// Most operators on activations. The passes may look at every pair of them again for each one that they take away.
+const MAX_NODES: usize = 2 * MAX_LAYERS;
 
 /// What a name stands for.
 enum Known {
@@ -74,6 +77,10 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
         }
         let result = node(Node { proto, opset }, &known, &mut net, &mut folder)?;
         known.insert(proto.output.first().cloned().unwrap_or_default(), result);
+    }
+    if net.nodes.len() > MAX_NODES {
+        let count = net.nodes.len();
+        return Err(Refusal::unsupported(format!("the network has {count} operators, expected at most {MAX_NODES}")));
     }
     for output in &graph.output {
         let name = output.name.as_deref().unwrap_or_default();

@@ -3,13 +3,20 @@
 use super::{whole, wholes};
 use crate::onnx::import::constant::{Constant, Data, broadcast_shape, element_count, place, strides};
 use crate::onnx::import::error::Refusal;
+use crate::onnx::import::net::shown;
 use crate::onnx::import::node::Node;
 
 /// Counts elements before there is memory for them.
 type Charge<'a> = &'a mut dyn FnMut(usize) -> Result<(), Refusal>;
 
+/// Most axes of a tensor: what computes with them may take the square of their number.
+const MAX_RANK: usize = 16;
+
 /// The axes `given` of a tensor of `rank` axes.
 fn axes(node: Node<'_>, given: &[i64], rank: usize) -> Result<Vec<usize>, Refusal> {
+    if rank > MAX_RANK || given.len() > MAX_RANK {
+        return Err(node.damaged(format_args!("it has {} axes of {rank}, expected at most {MAX_RANK}", given.len())));
+    }
     let places: Option<Vec<usize>> = given.iter().map(|&axis| place(axis, rank)).collect();
     let places =
         places.filter(|places| (1..places.len()).all(|n| !places.iter().take(n).any(|a| places.get(n) == Some(a))));
@@ -20,7 +27,7 @@ fn axes(node: Node<'_>, given: &[i64], rank: usize) -> Result<Vec<usize>, Refusa
 pub(super) fn target(node: Node<'_>, shape: &[usize], given: Option<&[i64]>) -> Result<Vec<usize>, Refusal> {
     let rank = shape.len();
     let count = shape.iter().try_fold(1_u128, |product, &extent| product.checked_mul(extent as u128));
-    let count = count.ok_or_else(|| node.damaged(format_args!("its input has the shape {shape:?}")))?;
+    let count = count.ok_or_else(|| node.damaged(format_args!("its input has the shape {}", shown(shape))))?;
     let product = |shape: &[usize]| shape.iter().try_fold(1_u128, |all, &extent| all.checked_mul(extent as u128));
     let made = match (node.op_type(), given) {
         ("Reshape", Some(target)) => {
@@ -31,8 +38,8 @@ pub(super) fn target(node: Node<'_>, shape: &[usize], given: Option<&[i64]>) -> 
                 extent => usize::try_from(extent).ok(),
             });
             let known: Option<Vec<usize>> = known.collect();
-            let known =
-                known.filter(|_| target.len() <= 16 && target.iter().filter(|&&extent| extent == -1).count() <= 1);
+            let known = known
+                .filter(|_| target.len() <= MAX_RANK && target.iter().filter(|&&extent| extent == -1).count() <= 1);
             let known = known.ok_or_else(|| node.damaged(format_args!("it has the target shape {target:?}")))?;
             let rest = product(&known).and_then(|product| count.checked_div(product)).unwrap_or(0);
             let rest = usize::try_from(rest).unwrap_or(usize::MAX);
@@ -46,7 +53,7 @@ pub(super) fn target(node: Node<'_>, shape: &[usize], given: Option<&[i64]>) -> 
             let side = |extents: &[usize]| product(extents).and_then(|count| usize::try_from(count).ok());
             match (side(rows), side(columns)) {
                 (Some(rows), Some(columns)) => vec![rows, columns],
-                _ => return Err(node.damaged(format_args!("its input has the shape {shape:?}"))),
+                _ => return Err(node.damaged(format_args!("its input has the shape {}", shown(shape)))),
             }
         }
         ("Unsqueeze", Some(given)) => {
@@ -66,7 +73,7 @@ pub(super) fn target(node: Node<'_>, shape: &[usize], given: Option<&[i64]>) -> 
     };
     let made: Vec<usize> = made;
     if product(&made) != Some(count) {
-        return Err(node.damaged(format_args!("{shape:?} cannot become {made:?}")));
+        return Err(node.damaged(format_args!("{} cannot become {}", shown(shape), shown(&made))));
     }
     Ok(made)
 }
