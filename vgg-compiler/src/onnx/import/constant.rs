@@ -205,6 +205,7 @@ pub(super) fn place(index: i64, extent: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
 

@@ -13,7 +13,7 @@ mod affine;
 mod constant;
 mod error;
 #[cfg(test)]
-#[expect(clippy::panic, clippy::expect_used, reason = "tests may")]
+#[expect(clippy::panic, clippy::expect_used, reason = "only tests use it")]
 mod evaluate;
 mod external;
 mod fold;
@@ -157,7 +157,7 @@ fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str, options: &Impor
         Refusal::unsupported(messages.join("; "))
     })?;
     let input = graph.input_shape();
-    let raised = raise::raise(&graph);
+    let (raised, sketch) = (raise::raise(&graph), raise::sketch(&graph));
     let graph = graph.into_graph();
     let declared = raised.and_then(|layers| declare(&graph, input, layers, &mut notes));
     let notes_left = |notes: BTreeSet<String>| notes.into_iter().collect();
@@ -168,7 +168,8 @@ fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str, options: &Impor
             Ok(Imported { network, tensors, notes, recognised, aliases, weights, printed })
         }
         Err(lacks) => {
-            let recognised = format!("a graph that the notation cannot say: {lacks}");
+            let closest = recognise::closest(&sketch);
+            let recognised = format!("a graph that the notation cannot say: {lacks}; {closest}");
             let (network, notes) = (Network::Graph { graph: Box::new(graph), lacks }, notes_left(notes));
             Ok(Imported { network, tensors, notes, recognised, aliases, weights, printed })
         }
@@ -244,4 +245,5 @@ fn camel_case(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 mod tests;

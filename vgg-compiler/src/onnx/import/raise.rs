@@ -38,6 +38,16 @@ pub(super) fn raise(graph: &TypedGraph) -> Result<Vec<Raised>, String> {
     Ok(layers)
 }
 
+/// The layers of `graph` that the notation has words for, whatever is between them.
+pub(super) fn sketch(graph: &TypedGraph) -> Vec<LayerKind> {
+    let mut layers = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        // What there is no word for is left out.
+        let _ = layer(graph, node, index, &mut layers);
+    }
+    layers.into_iter().map(|layer| layer.kind).collect()
+}
+
 fn layer(graph: &TypedGraph, node: &Node, index: usize, layers: &mut Vec<Raised>) -> Result<(), String> {
     let refuse = |why: &str| Err(format!("{} at `{}` {why}", node.op.op_type(), node.name));
     let shape = node.inputs.first().map_or(Shape::Flat { features: 0 }, |&input| graph.shape(input));

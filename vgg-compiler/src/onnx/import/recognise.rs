@@ -6,7 +6,7 @@ use proc_macro2::Span;
 
 use super::passes::{BATCH_NORM_FOLDED, NHWC};
 use crate::spec::print;
-use crate::spec::variants::{VARIANTS, Variant};
+use crate::spec::variants::VARIANTS;
 use crate::spec::{InputSpec, LayerKind, LayerSpec, ModelSpec, Spanned};
 
 /// The declaration of a chain, and what it is in words: a variant with its deviations, or the closest one. Some `notes` become part
@@ -29,40 +29,38 @@ pub(super) fn declare(
         preprocess: None,
         rows: rows(kinds),
     };
-    let mut closest: Option<(usize, &Variant, Vec<LayerKind>)> = None;
     for variant in &VARIANTS {
         let Ok(declared) = variant.spec() else { continue };
-        let theirs: Vec<LayerKind> = flat(&declared).filter(|kind| !is_dropout(kind)).collect();
+        let theirs = layers(&declared);
         if same_features(&theirs, kinds) {
             let deviations = deviations(&declared, &theirs, input, kinds, notes);
             adopt(&mut spec, declared, kinds);
             return (spec, format!("{}{deviations}", variant.name));
         }
-        let (distance, _) = changes(&theirs, kinds);
-        if closest.as_ref().is_none_or(|(least, ..)| distance < *least) {
-            closest = Some((distance, variant, theirs));
-        }
     }
-    let recognised = closest.map_or_else(String::new, |(_, variant, theirs)| {
-        let (_, changes) = changes(&theirs, kinds);
-        let shown: Vec<String> = changes.iter().take(SHOWN).cloned().collect();
-        let more = changes.len().saturating_sub(SHOWN);
-        let more = if more == 0 { String::new() } else { format!(", and {more} more") };
-        let told = told(notes);
-        let told = if told.is_empty() { told } else { format!("; {told}") };
-        format!("none of the variants; the closest is {}, but {}{more}{told}", variant.name, shown.join(", "))
-    });
-    (spec, recognised)
+    let told: Vec<&str> = [BATCH_NORM_FOLDED, NHWC].into_iter().filter(|note| notes.remove(*note)).collect();
+    let told = if told.is_empty() { String::new() } else { format!("; {}", told.join(", ")) };
+    (spec, format!("none of the variants; {}{told}", closest(kinds)))
+}
+
+/// The variant from which the fewest changes lead to a chain, and these.
+pub(super) fn closest(kinds: &[LayerKind]) -> String {
+    let all = VARIANTS.iter().filter_map(|variant| Some((variant, changes(&layers(&variant.spec().ok()?), kinds))));
+    let Some((variant, (_, changes))) = all.min_by_key(|(_, (cost, _))| *cost) else { return String::new() };
+    let shown: Vec<&str> = changes.iter().take(SHOWN).map(String::as_str).collect();
+    let more = changes.len().saturating_sub(SHOWN);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    let but = if shown.is_empty() { String::new() } else { format!(", but {}", shown.join(", ")) };
+    format!("the closest is {}{but}{more}", variant.name)
+}
+
+/// What a declaration computes at inference.
+fn layers(spec: &ModelSpec) -> Vec<LayerKind> {
+    flat(spec).filter(|kind| !is_dropout(kind)).collect()
 }
 
 /// How many deviations are told one by one.
 const SHOWN: usize = 8;
-
-/// Takes out of the notes what belongs to the words.
-fn told(notes: &mut BTreeSet<String>) -> String {
-    let own: Vec<&str> = [BATCH_NORM_FOLDED, NHWC].into_iter().filter(|note| notes.remove(*note)).collect();
-    own.join(", ")
-}
 
 fn flat(spec: &ModelSpec) -> impl Iterator<Item = LayerKind> + '_ {
     spec.rows.iter().flatten().map(|layer| layer.kind.clone())
@@ -248,13 +246,14 @@ fn place(kinds: &[LayerKind], index: usize) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
 
     #[test]
     fn every_deviation_of_a_chain_is_named() {
         let declared = VARIANTS.iter().find(|variant| variant.name == "vgg-a").unwrap().spec().unwrap();
-        let theirs: Vec<LayerKind> = flat(&declared).filter(|kind| !is_dropout(kind)).collect();
+        let theirs = layers(&declared);
         let mut ours = theirs.clone();
         assert!(changes(&theirs, &ours).1.is_empty());
         if let LayerKind::Conv { filters, .. } = &mut ours[2] {

@@ -54,6 +54,7 @@ pub(super) fn refuse_foreign(head: &[u8], extension: &str) -> Result<(), Refusal
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
 

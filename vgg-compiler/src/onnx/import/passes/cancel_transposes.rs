@@ -227,6 +227,7 @@ fn kept_shape(shape: &[usize], axes: &[usize]) -> Vec<usize> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::onnx::import::affine::Affine;

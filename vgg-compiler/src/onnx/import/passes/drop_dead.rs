@@ -21,6 +21,7 @@ pub(super) fn drop_dead(net: &mut Net) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::onnx::import::evaluate::{assert_same, net};

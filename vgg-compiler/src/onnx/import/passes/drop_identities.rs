@@ -74,6 +74,7 @@ fn reshaped_input(net: &mut Net) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::ir::Pool;

@@ -159,6 +159,7 @@ fn passed(net: &Net, node: &Node, affine: &Affine) -> Option<Affine> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::ir::Pool;

@@ -26,6 +26,7 @@ pub(super) fn matmul_to_gemm(net: &mut Net) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::onnx::import::constant::Constant;

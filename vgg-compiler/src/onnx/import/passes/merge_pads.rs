@@ -71,6 +71,7 @@ fn not_negative(net: &Net, node: &Node) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::ir::Pool;

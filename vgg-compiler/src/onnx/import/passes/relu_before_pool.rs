@@ -36,6 +36,7 @@ fn find(net: &Net) -> Option<(usize, usize)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::ir::Pool;
