@@ -119,6 +119,9 @@ struct Call<'a> {
 enum Op<'a> {
     Conv(ConvDims, &'a PackedConv),
     Gemm(GemmDims, &'a PackedGemm),
+    GemmF16(GemmDims, &'a PackedGemm<F16>),
+    GemmBf16(GemmDims, &'a PackedGemm<Bf16>),
+    GemmInt8(GemmDims, &'a PackedGemm<Int8>),
     Lrn(LrnDims),
     MaxPool(MaxPoolDims),
     AveragePool(AveragePoolDims),
@@ -136,6 +139,9 @@ impl Program for Call<'_> {
         match op {
             Op::Conv(layer, weights) => ops::conv(simd, threads(), layer, input, weights, output, scratch),
             Op::Gemm(layer, weights) => ops::gemm(simd, threads(), layer, input, weights, output),
+            Op::GemmF16(layer, weights) => ops::gemm(simd, threads(), layer, input, weights, output),
+            Op::GemmBf16(layer, weights) => ops::gemm(simd, threads(), layer, input, weights, output),
+            Op::GemmInt8(layer, weights) => ops::gemm(simd, threads(), layer, input, weights, output),
             Op::Lrn(layer) => ops::lrn(simd, threads(), layer, input, output, scratch),
             Op::MaxPool(layer) => ops::max_pool(simd, threads(), layer, input, output),
             Op::AveragePool(layer) => ops::average_pool(simd, threads(), layer, input, output),
@@ -202,14 +208,43 @@ const FULLY_CONNECTED: [(&str, GemmDims); 5] = [
     ("fc7_batch16", gemm(4096, 4096, 16)),
 ];
 
+/// Times a fully connected layer whose weights have `width` bytes.
+fn time_gemm(bencher: Bencher<'_, '_>, isa: Isa, dims: GemmDims, width: usize, op: Op<'_>) {
+    let size = dims.in_features * dims.out_features;
+    let bencher = bencher.counter(BytesCount::new(size * width)).counter(ItemsCount::new(size * dims.batch * 2));
+    time(bencher, isa, op, [dims.in_features * dims.batch, dims.out_features * dims.batch], 0);
+}
+
 #[divan::bench(args = on_all_tiers(&FULLY_CONNECTED), sample_count = 10, sample_size = 1)]
 fn f32_gemm(bencher: Bencher<'_, '_>, case: &Case<GemmDims>) {
     let dims = case.layer;
-    let size = dims.in_features * dims.out_features;
-    let weights = PackedGemm::pack(dims, &bytes(size), &bytes(dims.out_features)).unwrap();
-    let bencher = bencher.counter(BytesCount::new(size * 4)).counter(ItemsCount::new(size * dims.batch * 2));
-    let lens = [dims.in_features * dims.batch, dims.out_features * dims.batch];
-    time(bencher, case.isa, Op::Gemm(dims, &weights), lens, 0);
+    let bias = bytes(dims.out_features);
+    let weights = PackedGemm::pack(dims, &bytes(dims.in_features * dims.out_features), &bias).unwrap();
+    time_gemm(bencher, case.isa, dims, 4, Op::Gemm(dims, &weights));
+}
+
+#[divan::bench(args = on_all_tiers(&FULLY_CONNECTED), sample_count = 10, sample_size = 1)]
+fn f16_gemm(bencher: Bencher<'_, '_>, case: &Case<GemmDims>) {
+    let dims = case.layer;
+    let weight = [0x00, 0x3c].repeat(dims.in_features * dims.out_features);
+    let weights = PackedGemm::pack(dims, &weight, &bytes(dims.out_features)).unwrap();
+    time_gemm(bencher, case.isa, dims, 2, Op::GemmF16(dims, &weights));
+}
+
+#[divan::bench(args = on_all_tiers(&FULLY_CONNECTED), sample_count = 10, sample_size = 1)]
+fn bf16_gemm(bencher: Bencher<'_, '_>, case: &Case<GemmDims>) {
+    let dims = case.layer;
+    let weight = [0x80, 0x3f].repeat(dims.in_features * dims.out_features);
+    let weights = PackedGemm::pack(dims, &weight, &bytes(dims.out_features)).unwrap();
+    time_gemm(bencher, case.isa, dims, 2, Op::GemmBf16(dims, &weights));
+}
+
+#[divan::bench(args = on_all_tiers(&FULLY_CONNECTED), sample_count = 10, sample_size = 1)]
+fn int8_gemm(bencher: Bencher<'_, '_>, case: &Case<GemmDims>) {
+    let dims = case.layer;
+    let (weight, row) = (vec![1; dims.in_features * dims.out_features], bytes(dims.out_features));
+    let weights = PackedGemm::pack_scaled(dims, &weight, &row, &row).unwrap();
+    time_gemm(bencher, case.isa, dims, 1, Op::GemmInt8(dims, &weights));
 }
 
 const fn lrn(channels: usize, size: usize) -> LrnDims {

@@ -11,7 +11,7 @@ pub const ISA_VARIABLE: &str = "VGG_ISA";
 pub enum Isa {
     /// Plain Rust, on every machine.
     Portable,
-    /// AVX2 with FMA. [`Isa::run`] falls back to the portable tier where the processor lacks them.
+    /// AVX2 with FMA and F16C. [`Isa::run`] falls back to the portable tier where the processor lacks them.
     Avx2,
     /// AVX-512 (F, VL, DQ, BW). [`Isa::run`] falls back to the portable tier where the processor lacks them.
     Avx512,

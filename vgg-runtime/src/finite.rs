@@ -1,7 +1,9 @@
 //! Weights that are numbers.
 
-/// Whether all `values`, little-endian f32, are finite.
-pub(crate) fn all_finite(values: &[[u8; 4]]) -> bool {
+use crate::simd::Element;
+
+/// Whether all numbers of the type `W` in `bytes`, little-endian, are finite.
+pub(crate) fn all_finite<W: Element>(bytes: &[u8]) -> bool {
     // Without an exit from the loop it runs on vectors.
-    values.iter().fold(true, |finite, bytes| finite & f32::from_le_bytes(*bytes).is_finite())
+    bytes.chunks_exact(size_of::<W>()).fold(true, |finite, bytes| finite & W::from_le_bytes(bytes).is_finite())
 }

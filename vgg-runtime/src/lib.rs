@@ -178,7 +178,7 @@ pub use shape::{
     ConcatDims, ConvDims, FlattenDims, GemmDims, GroupedAlgorithm, GroupedConvDims, Layer, LrnDims, MaxPoolDims, PANEL,
     PackDims, PoolWindow, SoftmaxDims,
 };
-pub use simd::Simd;
+pub use simd::{Bf16, Element, F16, Float, Int8, Simd};
 pub use threads::Threads;
 #[cfg(feature = "std")]
 pub use threads::{THREADS_VARIABLE, physical_cores};

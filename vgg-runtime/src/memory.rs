@@ -6,6 +6,8 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use crate::simd::Element;
+
 #[cfg(feature = "std")]
 pub use file::{FileBytes, FilePart};
 
@@ -32,20 +34,20 @@ impl fmt::Debug for SharedBytes {
     }
 }
 
-/// Little-endian bytes as values of f32, where they can be used as they are: at an address that f32 may have, on a little-endian machine.
+/// Little-endian bytes as numbers, where they can be used as they are: at an address that a number may have, on a little-endian machine.
 #[inline(always)]
-pub(crate) fn as_values(bytes: &[u8]) -> Option<&[f32]> {
-    if cfg!(target_endian = "big") {
+pub(crate) fn as_elements<W: Element>(bytes: &[u8]) -> Option<&[W]> {
+    if cfg!(target_endian = "big") && size_of::<W>() > 1 {
         return None;
     }
-    // SAFETY: any four bytes are a value of f32.
-    let (before, values, after) = unsafe { bytes.align_to::<f32>() };
+    // SAFETY: elements are f32 and integers (no other type can be one), of which any bytes are a value.
+    let (before, values, after) = unsafe { bytes.align_to::<W>() };
     (before.is_empty() && after.is_empty()).then_some(values)
 }
 
 /// Asks the system for the memory of `values` in one call instead of page by page, before all of it is written. Nothing changes if it
 /// refuses.
-pub(crate) fn populate(values: &mut [f32]) {
+pub(crate) fn populate<T>(values: &mut [T]) {
     /// Bytes for which a call pays.
     const WORTHWHILE: usize = 1 << 18;
     if size_of_val(values) >= WORTHWHILE {
@@ -252,7 +254,7 @@ mod system {
     }
 
     /// Asks for all whole pages of `values`.
-    pub(super) fn populate(values: &mut [f32]) {
+    pub(super) fn populate<T>(values: &mut [T]) {
         #[cfg(target_os = "linux")]
         {
             const MADV_POPULATE_WRITE: c_int = 23;
@@ -298,5 +300,5 @@ mod system {
         }
     }
 
-    pub(super) fn populate(_: &mut [f32]) {}
+    pub(super) fn populate<T>(_: &mut [T]) {}
 }

@@ -68,6 +68,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "shape/pool.rs"
     "simd/avx2.rs"
     "simd/avx512.rs"
+    "simd/element.rs"
     "simd/mod.rs"
     "simd/portable.rs"
     "simd/x86.rs"

@@ -113,7 +113,7 @@ pub(crate) fn share_out(count: usize, _: usize, body: impl Fn(usize)) {
 
 /// Calls `body(index, chunk)` for every chunk of `len` of the `values`, shared out as [`share_out`] does.
 #[cfg(feature = "std")]
-pub(crate) fn in_chunks(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32]) + Sync) {
+pub(crate) fn in_chunks<T: Send>(values: &mut [T], len: usize, body: impl Fn(usize, &mut [T]) + Sync) {
     let chunks = values.len().div_ceil(len);
     let threads = helpers(values.len()).min(chunks);
     std::thread::scope(|scope| {
@@ -136,7 +136,7 @@ pub(crate) fn in_chunks(values: &mut [f32], len: usize, body: impl Fn(usize, &mu
 
 /// Calls `body(index, chunk)` for every chunk of `len` of the `values`.
 #[cfg(not(feature = "std"))]
-pub(crate) fn in_chunks(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32])) {
+pub(crate) fn in_chunks<T>(values: &mut [T], len: usize, body: impl Fn(usize, &mut [T])) {
     values.chunks_mut(len).enumerate().for_each(|(index, chunk)| body(index, chunk));
 }
 

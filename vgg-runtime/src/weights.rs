@@ -6,6 +6,7 @@ mod grouped;
 use alloc::string::String;
 #[cfg(feature = "std")]
 use alloc::sync::Arc;
+use core::marker::PhantomData;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,9 +18,9 @@ use crate::kernels::conv::{Weights, winograd};
 use crate::later::{Later, Turn};
 #[cfg(feature = "std")]
 use crate::memory::{FileBytes, FilePart};
-use crate::memory::{SharedBytes, as_values, populate};
+use crate::memory::{SharedBytes, as_elements, populate};
 use crate::shape::{AffineDims, Algorithm, ConvDims, GemmDims, GroupedConvDims, PANEL};
-use crate::simd::Simd;
+use crate::simd::{Element, Float, Int8, Simd};
 use crate::threads::{Threads, in_chunks, share_out};
 
 pub use affine::PackedAffine;
@@ -60,10 +61,10 @@ impl PackedConv {
         let values = Self::values(dims, weight)?;
         let (packed, finite) = if transform(dims).is_some() {
             let mut packed = Aligned::zeroed(winograd::packed_len(dims));
-            let finite = winograd::pack(dims, values.values, packed.as_mut_slice());
+            let finite = winograd::pack(dims, values.words(), packed.as_mut_slice());
             (packed, finite)
         } else {
-            panels(dims, values.values)
+            panels(dims, values.words())
         };
         if !finite {
             values.check()?;
@@ -93,7 +94,7 @@ impl PackedConv {
 
     fn of_kernels(dims: ConvDims, weight: Kernels, bias: &[u8]) -> Result<Self, Error> {
         let out_channels = dims.output.channels;
-        let bias = Values::new("the bias", bias, out_channels)?;
+        let bias: Values<'_> = Values::new("the bias", bias, out_channels)?;
         let mut padded_bias = Aligned::zeroed(dims.panels() * PANEL);
         for (index, value) in padded_bias.as_mut_slice()[..out_channels].iter_mut().enumerate() {
             *value = bias.get(index)?;
@@ -183,111 +184,166 @@ fn panels(dims: ConvDims, weight: &[[u8; 4]]) -> (Aligned, bool) {
     (packed, finite)
 }
 
-/// Weights and biases of a fully connected layer: row-major `[out][in]`, as in the file.
+/// Weights and biases of a fully connected layer: row-major `[out][in]`, as in the file and of the type that the file has.
 #[derive(Debug)]
-pub struct PackedGemm {
-    weight: Rows,
+pub struct PackedGemm<W = f32> {
+    weight: Storage<W>,
+    /// A factor for each row, where the type has such.
+    scale: Aligned,
     bias: Aligned,
     in_features: usize,
     out_features: usize,
 }
 
-/// The rows of a fully connected layer.
+/// Where the weights of a fully connected layer are.
 #[derive(Debug)]
-enum Rows {
+enum Storage<W> {
     /// A copy, 64-byte aligned.
-    Owned(Aligned),
+    Owned(Aligned<W>),
     /// Used where they lie.
     Shared(SharedBytes),
 }
 
-impl PackedGemm {
-    /// Copies `weight` (`[out, in]`) and `bias`, both little-endian f32, for the layer `dims`.
+impl<W: Float> PackedGemm<W> {
+    /// Copies `weight` (`[out, in]`), little-endian numbers of the type `W`, and `bias`, little-endian f32, for the layer `dims`.
     ///
     /// # Errors
     /// When a length does not fit the layer, or a value is not finite.
     pub fn pack(dims: GemmDims, weight: &[u8], bias: &[u8]) -> Result<Self, Error> {
-        let dims = dims.check();
-        let rows = Values::new("the weight", weight, dims.out_features * dims.in_features)?.aligned()?;
-        Self::of_rows(dims, Rows::Owned(rows), bias)
+        Self::of_parts(dims, Storage::copied(dims, weight)?, Aligned::zeroed(0), bias)
     }
 
-    /// The same, but the weight is used where it lies if it can be: at an address that is a multiple of four, on a little-endian machine.
-    /// It is then not looked at: a value that is not finite goes into the sums of its row.
+    /// The same, but the weight is used where it lies if it can be: at an address that is a multiple of a number's bytes, on a
+    /// little-endian machine. It is then not looked at: a value that is not finite goes into the sums of its row.
     ///
     /// # Errors
     /// When a length does not fit the layer, or a value is not finite that is looked at.
     pub fn share(dims: GemmDims, weight: &SharedBytes, bias: &[u8]) -> Result<Self, Error> {
-        let dims = dims.check();
-        if as_values(weight.as_slice()).is_none() {
-            return Self::pack(dims, weight.as_slice(), bias);
-        }
-        Values::new("the weight", weight.as_slice(), dims.out_features * dims.in_features)?;
-        Self::of_rows(dims, Rows::Shared(weight.clone()), bias)
+        Self::of_parts(dims, Storage::shared(dims, weight)?, Aligned::zeroed(0), bias)
+    }
+}
+
+impl PackedGemm<Int8> {
+    /// Copies `weight` (`[out, in]`), whole numbers of one byte, and `scale` and `bias` of the rows, little-endian f32, for the layer `dims`.
+    /// A weight is its number by the scale of its row.
+    ///
+    /// # Errors
+    /// When a length does not fit the layer, or a value is not finite.
+    pub fn pack_scaled(dims: GemmDims, weight: &[u8], scale: &[u8], bias: &[u8]) -> Result<Self, Error> {
+        Self::of_parts(dims, Storage::copied(dims, weight)?, scales(dims, scale)?, bias)
     }
 
-    fn of_rows(dims: GemmDims, weight: Rows, bias: &[u8]) -> Result<Self, Error> {
+    /// The same, but the weight is used where it lies.
+    ///
+    /// # Errors
+    /// When a length does not fit the layer, or a value is not finite.
+    pub fn share_scaled(dims: GemmDims, weight: &SharedBytes, scale: &[u8], bias: &[u8]) -> Result<Self, Error> {
+        Self::of_parts(dims, Storage::shared(dims, weight)?, scales(dims, scale)?, bias)
+    }
+}
+
+fn scales(dims: GemmDims, scale: &[u8]) -> Result<Aligned, Error> {
+    Values::new("the scale of the weight", scale, dims.out_features)?.aligned()
+}
+
+impl<W: Element> Storage<W> {
+    fn copied(dims: GemmDims, weight: &[u8]) -> Result<Self, Error> {
+        Values::new("the weight", weight, dims.check().out_features * dims.in_features)?.aligned().map(Self::Owned)
+    }
+
+    fn shared(dims: GemmDims, weight: &SharedBytes) -> Result<Self, Error> {
+        if as_elements::<W>(weight.as_slice()).is_none() {
+            return Self::copied(dims, weight.as_slice());
+        }
+        Values::<W>::new("the weight", weight.as_slice(), dims.check().out_features * dims.in_features)?;
+        Ok(Self::Shared(weight.clone()))
+    }
+}
+
+impl<W: Element> PackedGemm<W> {
+    fn of_parts(dims: GemmDims, weight: Storage<W>, scale: Aligned, bias: &[u8]) -> Result<Self, Error> {
         let bias = Values::new("the bias", bias, dims.out_features)?.aligned()?;
-        Ok(Self { weight, bias, in_features: dims.in_features, out_features: dims.out_features })
+        Ok(Self { weight, scale, bias, in_features: dims.in_features, out_features: dims.out_features })
     }
 
     /// Whether the weight is used where it lies.
     pub fn is_shared(&self) -> bool {
-        matches!(self.weight, Rows::Shared(_))
+        matches!(self.weight, Storage::Shared(_))
     }
 
-    /// The rows and the biases, once they are known to be those of `dims`.
+    /// The rows, once they are known to be those of `dims`.
     #[inline(always)]
-    pub(crate) fn of(&self, dims: GemmDims) -> (&[f32], &[f32]) {
+    pub(crate) fn of(&self, dims: GemmDims) -> Rows<'_, W> {
         assert!(
             self.in_features == dims.in_features && self.out_features == dims.out_features,
             "gemm: the weights were packed for another layer: {} -> {} features",
             self.in_features,
             self.out_features
         );
-        let weight = match &self.weight {
-            Rows::Owned(rows) => rows.as_slice(),
+        let weights = match &self.weight {
+            Storage::Owned(weights) => weights.as_slice(),
             // An owner that gives other bytes than before gives none here, and the kernel refuses to read beyond them.
-            Rows::Shared(bytes) => as_values(bytes.as_slice()).unwrap_or_default(),
+            Storage::Shared(bytes) => as_elements(bytes.as_slice()).unwrap_or_default(),
         };
-        (weight, self.bias.as_slice())
+        Rows { weights, scales: self.scale.as_slice(), bias: self.bias.as_slice() }
     }
+}
+
+/// What a fully connected layer reads beside its input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a, W> {
+    /// `[out][in]`.
+    pub(crate) weights: &'a [W],
+    /// One for each row, or none where the type has no scales.
+    pub(crate) scales: &'a [f32],
+    /// One for each row.
+    pub(crate) bias: &'a [f32],
 }
 
 /// Values that are copied or looked at together: they stay in a second-level cache.
 const RUN: usize = 1 << 16;
 
-/// A tensor of little-endian f32 in the bytes of a file.
-struct Values<'a> {
+/// A tensor of little-endian numbers in the bytes of a file.
+struct Values<'a, W = f32> {
     what: &'static str,
-    values: &'a [[u8; 4]],
+    bytes: &'a [u8],
+    len: usize,
+    numbers: PhantomData<fn() -> W>,
 }
 
-impl<'a> Values<'a> {
+impl<'a, W: Element> Values<'a, W> {
     fn new(what: &'static str, bytes: &'a [u8], expected: usize) -> Result<Self, Error> {
-        let (values, rest) = bytes.as_chunks::<4>();
-        if values.len() != expected || !rest.is_empty() {
-            return Err(Error::Length { what, expected: expected * 4, found: bytes.len() });
+        if bytes.len() != expected * size_of::<W>() {
+            return Err(Error::Length { what, expected: expected * size_of::<W>(), found: bytes.len() });
         }
-        Ok(Self { what, values })
+        Ok(Self { what, bytes, len: expected, numbers: PhantomData })
     }
 
     #[inline(always)]
     fn get(&self, index: usize) -> Result<f32, Error> {
-        let value = f32::from_le_bytes(self.values[index]);
-        if value.is_finite() { Ok(value) } else { Err(Error::NotFinite { what: self.what, index, value }) }
+        let value = W::from_le_bytes(&self.bytes[index * size_of::<W>()..]);
+        if value.is_finite() {
+            Ok(value.to_f32())
+        } else {
+            Err(Error::NotFinite { what: self.what, index, value: value.to_f32() })
+        }
+    }
+
+    /// The bytes of the values that are copied or looked at together.
+    fn run(&self, run: usize) -> &'a [u8] {
+        &self.bytes[run * RUN * size_of::<W>()..self.bytes.len().min((run + 1) * RUN * size_of::<W>())]
     }
 
     /// Fails unless all values are finite.
     fn check(&self) -> Result<(), Error> {
         let finite = AtomicBool::new(true);
-        share_out(self.values.len().div_ceil(RUN), self.values.len(), |run| {
-            if !all_finite(&self.values[run * RUN..self.values.len().min((run + 1) * RUN)]) {
+        share_out(self.len.div_ceil(RUN), self.len, |run| {
+            if !all_finite::<W>(self.run(run)) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
         if !finite.into_inner() {
-            for index in 0..self.values.len() {
+            for index in 0..self.len {
                 self.get(index)?;
             }
         }
@@ -295,16 +351,16 @@ impl<'a> Values<'a> {
     }
 
     /// All values, in their order.
-    fn aligned(&self) -> Result<Aligned, Error> {
-        let mut aligned = Aligned::zeroed(self.values.len());
+    fn aligned(&self) -> Result<Aligned<W>, Error> {
+        let mut aligned = Aligned::zeroed(self.len);
         let finite = AtomicBool::new(true);
         in_chunks(aligned.as_mut_slice(), RUN, |run, target| {
             populate(target);
-            let values = &self.values[run * RUN..][..target.len()];
-            for (target, bytes) in target.iter_mut().zip(values) {
-                *target = f32::from_le_bytes(*bytes);
+            let bytes = self.run(run);
+            for (target, bytes) in target.iter_mut().zip(bytes.chunks_exact(size_of::<W>())) {
+                *target = W::from_le_bytes(bytes);
             }
-            if !all_finite(values) {
+            if !all_finite::<W>(bytes) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
@@ -312,6 +368,13 @@ impl<'a> Values<'a> {
             self.check()?;
         }
         Ok(aligned)
+    }
+}
+
+impl<'a> Values<'a> {
+    /// The four bytes of each value.
+    fn words(&self) -> &'a [[u8; 4]] {
+        self.bytes.as_chunks().0
     }
 }
 
@@ -408,17 +471,20 @@ impl<'a> WeightsFile<'a> {
     ///
     /// # Errors
     /// As [`WeightsFile::tensor`] and [`PackedGemm::pack`].
-    pub fn gemm(&self, layer: &str, dims: GemmDims, tensors: [TensorPlace; 2]) -> Result<PackedGemm, Error> {
+    pub fn gemm<W: Float>(
+        &self,
+        layer: &str,
+        dims: GemmDims,
+        tensors: [TensorPlace; 2],
+    ) -> Result<PackedGemm<W>, Error> {
         let [weight, bias] = self.tensors(&tensors)?;
-        #[cfg(feature = "std")]
-        if let Some(part) = self.part(&tensors[0]) {
-            let checked =
-                Values::new("the weight", weight, dims.out_features * dims.in_features).and_then(|v| v.check());
-            return checked
-                .and_then(|()| PackedGemm::share(dims, &SharedBytes::new(part), bias))
-                .map_err(|error| error.in_layer(layer));
-        }
-        PackedGemm::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
+        let packed = match self.shared(&tensors[0]) {
+            Some(shared) => Values::<W>::new("the weight", weight, dims.out_features * dims.in_features)
+                .and_then(|values| values.check())
+                .and_then(|()| PackedGemm::share(dims, &shared, bias)),
+            None => PackedGemm::pack(dims, weight, bias),
+        };
+        packed.map_err(|error| error.in_layer(layer))
     }
 
     /// The packed weights of the grouped or dilated convolution `layer`.
@@ -444,12 +510,39 @@ impl<'a> WeightsFile<'a> {
         PackedAffine::pack(dims, scale, shift, mean, variance).map_err(|error| error.in_layer(layer))
     }
 
+    /// The same for weights of int8: `tensors` are the weight, the scale of its rows, and the bias.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`] and [`PackedGemm::share_scaled`].
+    pub fn gemm_scaled(
+        &self,
+        layer: &str,
+        dims: GemmDims,
+        tensors: [TensorPlace; 3],
+    ) -> Result<PackedGemm<Int8>, Error> {
+        let [weight, scale, bias] = self.tensors(&tensors)?;
+        let packed = match self.shared(&tensors[0]) {
+            Some(weight) => PackedGemm::share_scaled(dims, &weight, scale, bias),
+            None => PackedGemm::pack_scaled(dims, weight, scale, bias),
+        };
+        packed.map_err(|error| error.in_layer(layer))
+    }
+
     fn tensors<const N: usize>(&self, places: &[TensorPlace; N]) -> Result<[&[u8]; N], Error> {
         let mut tensors: [&[u8]; N] = [&[]; N];
         for (tensor, (name, place)) in tensors.iter_mut().zip(places) {
             *tensor = self.tensor(name, place.start, place.len())?;
         }
         Ok(tensors)
+    }
+
+    /// The tensor at `place`, if it can be used where it lies.
+    #[cfg_attr(not(feature = "std"), allow(unused_variables, reason = "there are no files"))]
+    fn shared(&self, place: &TensorPlace) -> Option<SharedBytes> {
+        #[cfg(feature = "std")]
+        return self.part(place).map(SharedBytes::new);
+        #[cfg(not(feature = "std"))]
+        None
     }
 
     /// The tensor at `place` of a file; its memory is given back when it is dropped.

@@ -36,11 +36,11 @@ fn a_wrong_number_of_weights_is_refused() {
     for (weight, bias) in [(5, 3), (7, 3), (6, 2), (0, 3)] {
         let (weight, bias) = (vec![0; weight * 4], vec![0; bias * 4]);
         assert_says(PackedConv::pack(CONV, &weight, &bias), &["bytes where", "expected", "another network"]);
-        assert_says(PackedGemm::pack(GEMM, &weight, &bias), &["bytes where", "expected", "another network"]);
+        assert_says(PackedGemm::<f32>::pack(GEMM, &weight, &bias), &["bytes where", "expected", "another network"]);
         let weight = SharedBytes::new(weight);
-        assert_says(PackedGemm::share(GEMM, &weight, &bias), &["bytes where", "expected", "another network"]);
+        assert_says(PackedGemm::<f32>::share(GEMM, &weight, &bias), &["bytes where", "expected", "another network"]);
     }
-    assert_says(PackedGemm::pack(GEMM, &[0; 25], &[0; 12]), &["the weight has 25 bytes where 24 were expected"]);
+    assert_says(PackedGemm::<f32>::pack(GEMM, &[0; 25], &[0; 12]), &["the weight has 25 bytes where 24 were expected"]);
 }
 
 #[test]
@@ -51,16 +51,52 @@ fn weights_that_are_not_finite_are_refused_by_place() {
         let expected = format!("conv1_1: the weight holds {value} at index 4");
         let result = PackedConv::pack(CONV, &bytes(&weight), &bytes(&[0.0; 3]));
         assert_says(result.map_err(|error| error.in_layer("conv1_1")), &[&expected]);
-        assert_says(PackedGemm::pack(GEMM, &bytes(&weight), &bytes(&[0.0; 3])), &["the weight", "at index 4"]);
+        assert_says(PackedGemm::<f32>::pack(GEMM, &bytes(&weight), &bytes(&[0.0; 3])), &["the weight", "at index 4"]);
         // In place a weight is not looked at: it goes into the sum of its row.
-        let shared = PackedGemm::share(GEMM, &SharedBytes::new(bytes(&weight)), &bytes(&[0.0; 3])).unwrap();
+        let shared = PackedGemm::<f32>::share(GEMM, &SharedBytes::new(bytes(&weight)), &bytes(&[0.0; 3])).unwrap();
         let finite: Vec<bool> =
             product(Isa::Portable, GEMM, &shared).into_iter().map(|bits| f32::from_bits(bits).is_finite()).collect();
         assert_eq!(finite, [true, true, false]);
         let bias = bytes(&[0.0, value, 0.0]);
         assert_says(PackedConv::pack(CONV, &bytes(&[1.0; 6]), &bias), &["the bias holds", "at index 1"]);
-        assert_says(PackedGemm::pack(GEMM, &bytes(&[1.0; 6]), &bias), &["the bias holds", "at index 1"]);
+        assert_says(PackedGemm::<f32>::pack(GEMM, &bytes(&[1.0; 6]), &bias), &["the bias holds", "at index 1"]);
     }
+}
+
+#[test]
+fn weights_of_few_bytes_are_refused_as_others_are() {
+    let bias = bytes(&[0.0; 3]);
+    assert_says(
+        PackedGemm::<F16>::pack(GEMM, &[0; 24], &bias),
+        &["the weight has 24 bytes where 12 were expected", "another network"],
+    );
+    assert_says(PackedGemm::<Bf16>::pack(GEMM, &[0; 13], &bias), &["the weight has 13 bytes where 12 were expected"]);
+    assert_says(
+        PackedGemm::pack_scaled(GEMM, &[0; 5], &bias, &bias),
+        &["the weight has 5 bytes where 6 were expected"],
+    );
+    assert_says(
+        PackedGemm::pack_scaled(GEMM, &[0; 6], &[0; 8], &bias),
+        &["the scale of the weight has 8 bytes where 12 were expected"],
+    );
+    assert_says(PackedGemm::pack_scaled(GEMM, &[0; 6], &bias, &[0; 8]), &["the bias has 8 bytes"]);
+    for (pattern, value) in [(0x7c00_u16, "inf"), (0xfc00, "-inf"), (0x7e01, "NaN"), (0xfc01, "NaN")] {
+        let mut weight = [0; 12];
+        weight[8..10].copy_from_slice(&pattern.to_le_bytes());
+        let expected = format!("the weight holds {value} at index 4");
+        assert_says(PackedGemm::<F16>::pack(GEMM, &weight, &bias), &[&expected]);
+    }
+    for (pattern, value) in [(0x7f80_u16, "inf"), (0xff80, "-inf"), (0x7fc0, "NaN"), (0xff81, "NaN")] {
+        let mut weight = [0; 12];
+        weight[10..12].copy_from_slice(&pattern.to_le_bytes());
+        let expected = format!("the weight holds {value} at index 5");
+        assert_says(PackedGemm::<Bf16>::pack(GEMM, &weight, &bias), &[&expected]);
+    }
+    let scale = bytes(&[1.0, f32::NAN, 1.0]);
+    assert_says(
+        PackedGemm::pack_scaled(GEMM, &[0; 6], &scale, &bias),
+        &["the scale of the weight holds NaN at index 1"],
+    );
 }
 
 #[test]
@@ -134,10 +170,10 @@ fn what_is_no_regular_file_is_read_or_refused() {
 }
 
 /// The output of a fully connected layer of 40 x 70 whose weights are `packed`.
-fn product(isa: Isa, dims: GemmDims, packed: &PackedGemm) -> Vec<u32> {
-    struct Product<'a>(GemmDims, &'a PackedGemm, Vec<f32>);
+fn product<W: Element>(isa: Isa, dims: GemmDims, packed: &PackedGemm<W>) -> Vec<u32> {
+    struct Product<'a, W>(GemmDims, &'a PackedGemm<W>, Vec<f32>);
 
-    impl Program for Product<'_> {
+    impl<W: Element> Program for Product<'_, W> {
         type Output = Vec<f32>;
 
         fn run<S: Simd>(self, simd: S) -> Vec<f32> {
@@ -168,10 +204,10 @@ fn weights_in_place_give_the_bits_of_copied_ones() {
             || [("w", shift..shift + weight.len()), ("b", shift + weight.len()..shift + weight.len() + bias.len())];
         let temporary = Temporary::new(&format!("shift-{shift}"), &content);
         let data_len = content.len() - header.len();
-        let copied = PackedGemm::pack(dims, &weight, &bias).unwrap();
+        let copied = PackedGemm::<f32>::pack(dims, &weight, &bias).unwrap();
         assert!(!copied.is_shared());
         let open = |file: FileBytes| WeightsFile::of_file(file, header, data_len).unwrap().gemm("fc", dims, places());
-        let packed = [
+        let packed: [PackedGemm; 3] = [
             open(FileBytes::map(&temporary.0).unwrap()).unwrap(),
             open(FileBytes::read(&temporary.0).unwrap()).unwrap(),
             WeightsFile::open(&content, header, data_len).unwrap().gemm("fc", dims, places()).unwrap(),
@@ -190,6 +226,38 @@ fn weights_in_place_give_the_bits_of_copied_ones() {
         let cut = Temporary::new(&format!("cut-{shift}"), &content[..content.len() - 1]);
         let file = FileBytes::map(&cut.0).unwrap();
         assert_says(WeightsFile::of_file(file, header, data_len), &["the weights file has", "cut short"]);
+    }
+}
+
+#[test]
+fn small_weights_in_place_give_the_bits_of_copied_ones() {
+    let dims = GemmDims { in_features: 70, out_features: 40, relu: false, batch: 1 };
+    let numbers: Vec<u8> = (0..2 * 70 * 40_u32).map(|index| (index * 37 % 251) as u8 & 0x3f).collect();
+    let row = bytes(&(0..40).map(|index| index as f32 * 0.01).collect::<Vec<_>>());
+    let header = b"\x10\0\0\0\0\0\0\0{\"weights\":true}";
+    for shift in 0..5 {
+        let mut content = header.to_vec();
+        content.extend(vec![0; shift]);
+        content.extend(&numbers);
+        content.extend(&row);
+        let (half, end) = (shift + 70 * 40, shift + numbers.len());
+        let bias = || ("b", end..end + row.len());
+        let temporary = Temporary::new(&format!("small-{shift}"), &content);
+        let file = FileBytes::map(&temporary.0).unwrap();
+        let file = WeightsFile::of_file(file, header, content.len() - header.len()).unwrap();
+        let halves: PackedGemm<F16> = file.gemm("fc", dims, [("w", shift..end), bias()]).unwrap();
+        let brains: PackedGemm<Bf16> = file.gemm("fc", dims, [("w", shift..end), bias()]).unwrap();
+        let wholes = file.gemm_scaled("fc", dims, [("w", shift..half), ("s", end..end + row.len()), bias()]).unwrap();
+        assert_eq!(halves.is_shared(), shift % 2 == 0 && cfg!(target_endian = "little"));
+        assert!(wholes.is_shared());
+        for &isa in Isa::available() {
+            let copied = PackedGemm::<F16>::pack(dims, &numbers, &row).unwrap();
+            assert_eq!(product(isa, dims, &halves), product(isa, dims, &copied), "f16, {shift} on {}", isa.name());
+            let copied = PackedGemm::<Bf16>::pack(dims, &numbers, &row).unwrap();
+            assert_eq!(product(isa, dims, &brains), product(isa, dims, &copied), "bf16, {shift} on {}", isa.name());
+            let copied = PackedGemm::pack_scaled(dims, &numbers[..70 * 40], &row, &row).unwrap();
+            assert_eq!(product(isa, dims, &wholes), product(isa, dims, &copied), "int8, {shift} on {}", isa.name());
+        }
     }
 }
 

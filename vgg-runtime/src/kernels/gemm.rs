@@ -1,6 +1,7 @@
-//! Fully connected layers: weights stay in rows as in the file, and every row is read once from start to end.
+//! Fully connected layers: weights stay in rows as in the file, and every row is read once from start to end. Weights of two bytes or one
+//! become f32 when they are loaded, exactly; all else is the same.
 //!
-//! A single image takes as long as reading the weights: twelve rows at a time, far from each other, a cache line of each in turn, keep as
+//! A single image takes as long as reading the weights: twelve rows at a time, far from each other, a vector of each in turn, keep as
 //! many memory requests in flight as there can be. The eight lanes of a sum collect the features `lane, lane + 8, lane + 16, ..` in this
 //! order for every tile, so that neither the batch nor the partition changes a result.
 
@@ -8,41 +9,38 @@ use core::ops::Range;
 
 use super::shared::Disjoint;
 use crate::shape::{BLOCK, GemmDims};
-use crate::simd::{Simd, load};
+use crate::simd::{Element, Simd};
 use crate::threads::{Threads, partition};
+use crate::weights::Rows;
 
-/// Rows that are read at once for a single image: as many sums as fit the sixteen registers of AVX2 beside two inputs.
+/// Rows that are read at once for a single image: as many sums as fit the sixteen registers of AVX2 beside an input.
 const STREAMS: usize = 12;
 
 /// Images whose sums are kept at the same time.
 const GROUP: usize = 32;
 
-/// Values of a cache line.
-const LINE: usize = 2 * BLOCK;
-
 /// Features of a run, a multiple of 8: six rows of it fill 24 KB of a first-level cache of 32 KB or more.
 const RUN: usize = 1024;
 
 /// Everything that the threads of one layer share.
-struct Problem<'a, S> {
+struct Problem<'a, S, W> {
     simd: S,
     dims: GemmDims,
     input: &'a [f32],
-    weights: &'a [f32],
-    bias: &'a [f32],
+    rows: Rows<'a, W>,
     output: Disjoint<'a>,
 }
 
 /// The layer `dims` for every image in `input`.
-pub(crate) fn run<S: Simd>(
+pub(crate) fn run<S: Simd, W: Element>(
     simd: S,
     threads: &Threads,
     dims: GemmDims,
     input: &[f32],
-    (weights, bias): (&[f32], &[f32]),
+    rows: Rows<'_, W>,
     output: &mut [f32],
 ) {
-    let problem = Problem { simd, dims, input, weights, bias, output: Disjoint::new(output) };
+    let problem = Problem { simd, dims, input, rows, output: Disjoint::new(output) };
     threads.run(|thread| {
         let rows = partition(dims.out_features, threads.count(), thread);
         simd.vectorize(
@@ -52,7 +50,7 @@ pub(crate) fn run<S: Simd>(
     });
 }
 
-impl<S: Simd> Problem<'_, S> {
+impl<S: Simd, W: Element> Problem<'_, S, W> {
     /// The output rows `rows` of all images. A tile of 6 rows x 2 images has twelve sums in registers.
     #[inline(always)]
     fn rows(&self, rows: Range<usize>) {
@@ -87,36 +85,41 @@ impl<S: Simd> Problem<'_, S> {
     #[inline(always)]
     fn stream<const ROWS: usize>(&self, first: usize, distance: usize) -> [S::Vector; ROWS] {
         let (simd, features) = (self.simd, self.dims.in_features);
-        let rows: [&[f32]; ROWS] =
-            core::array::from_fn(|i| &self.weights[(first + i * distance) * features..][..features]);
-        let weights = rows.map(<[f32]>::as_ptr);
+        let rows: [&[W]; ROWS] = core::array::from_fn(|i| self.row(first + i * distance));
+        let weights = rows.map(<[W]>::as_ptr);
         let input = self.input[..features].as_ptr();
         let mut sums = [simd.splat(0.0); ROWS];
-        let lines = features / LINE * LINE;
-        for at in (0..lines).step_by(LINE) {
-            // SAFETY: every pointer is to `features` values, and `at + LINE <= lines <= features`.
-            let inputs = unsafe { [simd.load(input.add(at)), simd.load(input.add(at + BLOCK))] };
+        let whole = features / BLOCK * BLOCK;
+        for at in (0..whole).step_by(BLOCK) {
+            // SAFETY: the pointer is to `features` values, and `at + 8 <= whole <= features`.
+            let input = unsafe { simd.load(input.add(at)) };
             for i in 0..ROWS {
                 // SAFETY: as above.
-                let weights = unsafe { [simd.load(weights[i].add(at)), simd.load(weights[i].add(at + BLOCK))] };
-                sums[i] = simd.mul_add(weights[0], inputs[0], sums[i]);
-                sums[i] = simd.mul_add(weights[1], inputs[1], sums[i]);
+                let weights = unsafe { W::load(simd, weights[i].add(at)) };
+                sums[i] = simd.mul_add(weights, input, sums[i]);
             }
         }
-        for start in (lines..features).step_by(BLOCK) {
-            let rest = start..features.min(start + BLOCK);
-            let input = tail(simd, &self.input[rest.clone()]);
+        if whole < features {
+            let input = tail(simd, &self.input[whole..features]);
             for (sum, row) in sums.iter_mut().zip(&rows) {
-                *sum = simd.mul_add(tail(simd, &row[rest.clone()]), input, *sum);
+                *sum = simd.mul_add(tail(simd, &row[whole..]), input, *sum);
             }
         }
         sums
     }
 
+    /// The weights of an output row.
+    #[inline(always)]
+    fn row(&self, row: usize) -> &[W] {
+        let features = self.dims.in_features;
+        &self.rows.weights[row * features..][..features]
+    }
+
     /// The output of a row from its sum.
     #[inline(always)]
     fn finish(&self, sum: S::Vector, row: usize) -> f32 {
-        let y = self.simd.sum(sum) + self.bias[row];
+        let sum = self.simd.sum(sum);
+        let y = if W::SCALED { sum * self.rows.scales[row] } else { sum } + self.rows.bias[row];
         if self.dims.relu && 0.0 > y { 0.0 } else { y }
     }
 
@@ -174,11 +177,9 @@ impl<S: Simd> Problem<'_, S> {
         run: Range<usize>,
     ) {
         let (simd, features) = (self.simd, self.dims.in_features);
-        let slice = |values: &'_ [f32], index: usize| -> *const f32 {
-            values[index * features..(index + 1) * features][run.clone()].as_ptr()
-        };
-        let weights: [_; ROWS] = core::array::from_fn(|i| slice(self.weights, row + i));
-        let inputs: [_; IMAGES] = core::array::from_fn(|i| slice(self.input, image + i));
+        let weights: [_; ROWS] = core::array::from_fn(|i| self.row(row + i)[run.clone()].as_ptr());
+        let inputs: [_; IMAGES] =
+            core::array::from_fn(|i| self.input[(image + i) * features..][..features][run.clone()].as_ptr());
         let mut local: [[S::Vector; ROWS]; IMAGES] = core::array::from_fn(|i| *sums[i]);
         let whole = run.len() / BLOCK * BLOCK;
         for at in (0..whole).step_by(BLOCK) {
@@ -186,7 +187,7 @@ impl<S: Simd> Problem<'_, S> {
             let inputs: [_; IMAGES] = core::array::from_fn(|i| unsafe { simd.load(inputs[i].add(at)) });
             for i in 0..ROWS {
                 // SAFETY: as above.
-                let weights = unsafe { simd.load(weights[i].add(at)) };
+                let weights = unsafe { W::load(simd, weights[i].add(at)) };
                 for j in 0..IMAGES {
                     local[j][i] = simd.mul_add(weights, inputs[j], local[j][i]);
                 }
@@ -197,7 +198,7 @@ impl<S: Simd> Problem<'_, S> {
             for j in 0..IMAGES {
                 let input = tail(simd, &self.input[(image + j) * features..][rest.clone()]);
                 for i in 0..ROWS {
-                    let weights = tail(simd, &self.weights[(row + i) * features..][rest.clone()]);
+                    let weights = tail(simd, &self.row(row + i)[rest.clone()]);
                     local[j][i] = simd.mul_add(weights, input, local[j][i]);
                 }
             }
@@ -210,8 +211,9 @@ impl<S: Simd> Problem<'_, S> {
 
 /// Eight values at most, filled up with zeroes.
 #[inline(always)]
-fn tail<S: Simd>(simd: S, values: &[f32]) -> S::Vector {
-    let mut padded = [0.0; BLOCK];
+fn tail<S: Simd, W: Element>(simd: S, values: &[W]) -> S::Vector {
+    let mut padded = [W::default(); BLOCK];
     padded[..values.len()].copy_from_slice(values);
-    load(simd, &padded, 0)
+    // SAFETY: the array holds 8 values.
+    unsafe { W::load(simd, padded.as_ptr()) }
 }

@@ -1,4 +1,4 @@
-//! AVX2 with FMA: x86-64 since 2013 (Intel Haswell) and 2015 (AMD Excavator, then every Zen).
+//! AVX2 with FMA and F16C: x86-64 since 2013 (Intel Haswell) and 2015 (AMD Excavator, then every Zen).
 
 use core::arch::x86_64::*;
 
@@ -6,14 +6,14 @@ use super::x86::operations_on_256_bits;
 use super::{Simd, panels_of_two_vectors, sealed::Sealed};
 use crate::shape::BLOCK;
 
-/// Proof that the processor has AVX2 and FMA.
+/// Proof that the processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2 {
     _private: (),
 }
 
 impl Avx2 {
-    /// The token, if the processor has AVX2 and FMA (and the operating system saves their registers).
+    /// The token, if the processor has AVX2, FMA and F16C (and the operating system saves their registers).
     pub fn new() -> Option<Self> {
         Self::is_available().then_some(Self { _private: () })
     }
@@ -22,14 +22,16 @@ impl Avx2 {
     pub fn is_available() -> bool {
         // The features are those that `enter` enables.
         #[cfg(feature = "std")]
-        let available = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        let available = std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("f16c");
         #[cfg(not(feature = "std"))]
-        let available = cfg!(all(target_feature = "avx2", target_feature = "fma"));
+        let available = cfg!(all(target_feature = "avx2", target_feature = "fma", target_feature = "f16c"));
         available
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn enter<R, F: FnOnce() -> R>(f: F) -> R {
     f()
 }

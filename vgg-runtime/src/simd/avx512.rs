@@ -9,7 +9,7 @@ use super::x86::operations_on_256_bits;
 use super::{Simd, sealed::Sealed};
 use crate::shape::BLOCK;
 
-/// Proof that the processor has AVX-512 F, VL, DQ and BW, AVX2 and FMA.
+/// Proof that the processor has AVX-512 F, VL, DQ and BW, AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512 {
     _private: (),
@@ -30,7 +30,8 @@ impl Avx512 {
             && std::arch::is_x86_feature_detected!("avx512dq")
             && std::arch::is_x86_feature_detected!("avx512bw")
             && std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("fma");
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("f16c");
         #[cfg(not(feature = "std"))]
         let available = cfg!(all(
             target_feature = "avx512f",
@@ -38,13 +39,14 @@ impl Avx512 {
             target_feature = "avx512dq",
             target_feature = "avx512bw",
             target_feature = "avx2",
-            target_feature = "fma"
+            target_feature = "fma",
+            target_feature = "f16c"
         ));
         available
     }
 }
 
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,f16c")]
 fn enter<R, F: FnOnce() -> R>(f: F) -> R {
     f()
 }

@@ -10,6 +10,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod element;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -18,6 +19,7 @@ mod x86;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub use element::{Bf16, Element, F16, Float, Int8};
 pub use portable::Portable;
 
 use crate::shape::BLOCK;
@@ -65,6 +67,24 @@ pub trait Simd: Copy + Send + Sync + 'static + sealed::Sealed {
     /// # Safety
     /// - `p` is valid for writes of 8 values of f32; no alignment beyond that of f32 is needed.
     unsafe fn store(self, v: Self::Vector, p: *mut f32);
+
+    /// The eight finite numbers of half precision (IEEE 754 binary16) whose bits are at `p`. No rounding.
+    ///
+    /// # Safety
+    /// - `p` is valid for reads of 8 values of u16; no alignment beyond that of u16 is needed.
+    unsafe fn load_f16(self, p: *const u16) -> Self::Vector;
+
+    /// The eight numbers whose bits are at `p` in the form of the upper half of an f32. No rounding.
+    ///
+    /// # Safety
+    /// - `p` is valid for reads of 8 values of u16; no alignment beyond that of u16 is needed.
+    unsafe fn load_bf16(self, p: *const u16) -> Self::Vector;
+
+    /// The eight whole numbers at `p`.
+    ///
+    /// # Safety
+    /// - `p` is valid for reads of 8 values of i8.
+    unsafe fn load_i8(self, p: *const i8) -> Self::Vector;
 
     /// Asks for the cache line at `p`, which soon will be read. Any address will do.
     fn prefetch(self, p: *const f32);

@@ -67,6 +67,24 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> Lanes {
+        // SAFETY: the caller promises 8 readable values; an array of u16 is aligned like u16.
+        Lanes(unsafe { p.cast::<[u16; BLOCK]>().read() }.map(math::f16_to_f32))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> Lanes {
+        // SAFETY: the caller promises 8 readable values; an array of u16 is aligned like u16.
+        Lanes(unsafe { p.cast::<[u16; BLOCK]>().read() }.map(math::bf16_to_f32))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> Lanes {
+        // SAFETY: the caller promises 8 readable values.
+        Lanes(unsafe { p.cast::<[i8; BLOCK]>().read() }.map(f32::from))
+    }
+
+    #[inline(always)]
     fn prefetch(self, _: *const f32) {}
 
     #[inline(always)]

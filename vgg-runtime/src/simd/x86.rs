@@ -1,7 +1,7 @@
 //! What the tiers of x86-64 share.
 
-/// The operations on vectors of 256 bits, for the `Simd` of a token that proves AVX2 and FMA, but for the maximum: for that AVX-512 has
-/// masks.
+/// The operations on vectors of 256 bits, for the `Simd` of a token that proves AVX2, FMA and F16C, but for the maximum: for that AVX-512
+/// has masks.
 macro_rules! operations_on_256_bits {
     () => {
         #[inline(always)]
@@ -34,6 +34,24 @@ macro_rules! operations_on_256_bits {
         unsafe fn store(self, v: __m256, p: *mut f32) {
             // SAFETY: the token proves the features, the caller promises 8 writable values.
             unsafe { _mm256_storeu_ps(p, v) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_f16(self, p: *const u16) -> __m256 {
+            // SAFETY: the token proves the features, the caller promises 8 readable values.
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bf16(self, p: *const u16) -> __m256 {
+            // SAFETY: the token proves the features, the caller promises 8 readable values.
+            unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())))) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_i8(self, p: *const i8) -> __m256 {
+            // SAFETY: the token proves the features, the caller promises 8 readable values.
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()))) }
         }
 
         #[inline(always)]

@@ -1,4 +1,4 @@
-//! An allocator that puts every vector of 32-bit values against a page that may not be touched.
+//! An allocator that puts every vector of values of four bytes, two or one against a page that may not be touched.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
@@ -29,12 +29,12 @@ pub(crate) enum Side {
     End,
 }
 
-/// Allocations aligned like `f32` lie between two guard pages and touch the one at their `Side`; all others come from the system.
+/// Allocations aligned like `f32` or less lie between two guard pages and touch the one at their `Side`; all others come from the system.
 pub(crate) struct Guarded(pub(crate) Side);
 
 impl Guarded {
     fn guards(layout: Layout) -> bool {
-        layout.align() == align_of::<f32>()
+        layout.align() <= align_of::<f32>()
     }
 
     /// Bytes between the guard pages.

@@ -65,6 +65,9 @@ pub(crate) enum Op<'a> {
     Pack(PackDims),
     Flatten(FlattenDims),
     Gemm(GemmDims, &'a PackedGemm),
+    GemmF16(GemmDims, &'a PackedGemm<F16>),
+    GemmBf16(GemmDims, &'a PackedGemm<Bf16>),
+    GemmInt8(GemmDims, &'a PackedGemm<Int8>),
     Softmax(SoftmaxDims),
     LogSoftmax(SoftmaxDims),
 }
@@ -83,7 +86,9 @@ impl Op<'_> {
             Op::Concat(operands) => operands[0].output.len() * operands[0].batch,
             Op::Pack(dims) => dims.output.len() * dims.batch,
             Op::Flatten(dims) => dims.features() * dims.batch,
-            Op::Gemm(dims, _) => dims.out_features * dims.batch,
+            Op::Gemm(dims, _) | Op::GemmF16(dims, _) | Op::GemmBf16(dims, _) | Op::GemmInt8(dims, _) => {
+                dims.out_features * dims.batch
+            }
             Op::Softmax(dims) | Op::LogSoftmax(dims) => dims.features * dims.batch,
         }
     }
@@ -139,6 +144,9 @@ impl Program for Call<'_> {
             Op::Pack(dims) => ops::pack(simd, threads, *dims, input, output),
             Op::Flatten(dims) => ops::flatten(simd, threads, *dims, input, output),
             Op::Gemm(dims, weights) => ops::gemm(simd, threads, *dims, input, weights, output),
+            Op::GemmF16(dims, weights) => ops::gemm(simd, threads, *dims, input, weights, output),
+            Op::GemmBf16(dims, weights) => ops::gemm(simd, threads, *dims, input, weights, output),
+            Op::GemmInt8(dims, weights) => ops::gemm(simd, threads, *dims, input, weights, output),
             Op::Softmax(dims) => ops::softmax(simd, threads, *dims, input, output),
             Op::LogSoftmax(dims) => ops::log_softmax(simd, threads, *dims, input, output),
         }

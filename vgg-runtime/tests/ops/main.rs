@@ -7,6 +7,7 @@ mod common;
 mod conv;
 mod elementwise;
 mod flat;
+mod gemm;
 mod grouped;
 mod layout;
 mod norm;

@@ -59,7 +59,7 @@ impl Program for Packing<'_> {
         let finite = AtomicBool::new(true);
         in_chunks(packed, block_len(dims), |block, values| {
             populate(values);
-            if all_finite(filters(dims, weight, block)) {
+            if all_finite::<f32>(filters(dims, weight, block).as_flattened()) {
                 pack_block(simd, dims, weight, block, values);
             } else {
                 finite.store(false, Ordering::Relaxed);
