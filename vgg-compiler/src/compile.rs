@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 
-use crate::ir::{self, Graph, ShapeError, TypedGraph, VerifyError};
+use crate::ir::{self, Graph, Precision, ShapeError, TypedGraph, VerifyError};
 use crate::lower::lower;
 use crate::onnx::{self, ExportError, ExportOptions};
 use crate::passes;
@@ -24,11 +24,13 @@ pub struct CompileOptions {
     pub logits: bool,
     /// Whether every convolution is summed directly: Winograd's algorithm, several times as fast, is off by about ten times as much.
     pub exact: bool,
+    /// How the weights of fully connected layers are written down.
+    pub precision: Precision,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { batch: 1, logits: false, exact: false }
+        Self { batch: 1, logits: false, exact: false, precision: Precision::F32 }
     }
 }
 
@@ -108,6 +110,7 @@ pub fn compile_graph(mut graph: Graph, options: &CompileOptions) -> Result<Compi
     }
     let declared = ir::verify(graph.clone()).map_err(CompileError::Verify)?;
     passes::prepare_for_inference(&mut graph);
+    passes::round_weights(&mut graph, options.precision);
     let graph = ir::verify(graph).map_err(CompileError::Verify)?;
     let plan =
         plan::plan(&graph, &PlanOptions { batch: options.batch, exact: options.exact, ..PlanOptions::default() })?;

@@ -1,6 +1,7 @@
 //! The graph: nodes in topological order, values between them, parameters beside them.
 
 use super::op::Op;
+use super::precision::Precision;
 use super::shape::Shape;
 use crate::preprocess::Preprocess;
 
@@ -51,7 +52,7 @@ pub struct Node {
     pub op: Op,
     /// The activations it reads.
     pub inputs: Vec<ValueId>,
-    /// The parameters it reads, in the order of [`Op::param_suffixes`].
+    /// The parameters it reads, in the order of [`Op::param_suffixes`]. The scales of an int8 weight come last.
     pub params: Vec<ParamId>,
     /// The activation it makes.
     pub output: ValueId,
@@ -80,6 +81,24 @@ impl Param {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// How its numbers are written down.
+    pub fn precision(&self) -> Precision {
+        match self.source {
+            ParamSource::Rounded(precision) => precision,
+            ParamSource::Stored | ParamSource::FoldedBatchNorm { .. } | ParamSource::RowScales { .. } => Precision::F32,
+        }
+    }
+
+    /// Bytes of its numbers.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.precision().bytes()
+    }
+
+    /// Trained numbers in it: scales are none.
+    pub fn trained(&self) -> usize {
+        if matches!(self.source, ParamSource::RowScales { .. }) { 0 } else { self.len() }
+    }
 }
 
 /// Where the numbers of a parameter come from.
@@ -87,6 +106,13 @@ impl Param {
 pub enum ParamSource {
     /// They are stored under the parameter's own key.
     Stored,
+    /// They are stored under the parameter's own key, and rounded to this precision.
+    Rounded(Precision),
+    /// The scales of the rows of an int8 weight: the largest magnitude of each, by 127.
+    RowScales {
+        /// That weight.
+        weight: Box<Param>,
+    },
     /// A convolution's weight or bias with the batch normalisation behind it folded in:
     /// `w' = w * scale / sqrt(var + epsilon)`, `b' = (b - mean) * scale / sqrt(var + epsilon) + shift`.
     FoldedBatchNorm {
@@ -121,13 +147,19 @@ impl Graph {
         };
         for param in &self.params {
             match &param.source {
-                ParamSource::Stored => add(param),
+                ParamSource::Stored | ParamSource::Rounded(_) => add(param),
+                ParamSource::RowScales { .. } => {}
                 ParamSource::FoldedBatchNorm { conv, batch_norm, .. } => {
                     conv.iter().chain(batch_norm).for_each(|origin| add(origin));
                 }
             }
         }
         stored
+    }
+
+    /// Whether there are parameters that are not f32.
+    pub fn is_rounded(&self) -> bool {
+        self.params.iter().any(|param| param.precision() != Precision::F32)
     }
 
     /// The node that makes `value`, none for the input.

@@ -5,6 +5,7 @@
 
 mod graph;
 mod op;
+mod precision;
 mod print;
 pub mod shape;
 #[cfg(test)]
@@ -13,5 +14,6 @@ mod verify;
 
 pub use graph::{FoldedRole, Graph, Node, Param, ParamId, ParamSource, Value, ValueId};
 pub use op::{Conv, Lrn, Op, Pool};
+pub use precision::Precision;
 pub use shape::{Shape, ShapeError};
 pub use verify::{TypedGraph, VerifyError, verify};

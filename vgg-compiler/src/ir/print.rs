@@ -25,6 +25,8 @@ impl fmt::Display for Graph {
         for param in &self.params {
             let source = match &param.source {
                 ParamSource::Stored => String::new(),
+                ParamSource::Rounded(precision) => format!(" = {precision}"),
+                ParamSource::RowScales { weight } => format!(" = scales({})", weight.key),
                 ParamSource::FoldedBatchNorm { conv, batch_norm, epsilon, .. } => {
                     format!(" = fold({}, {}, eps {epsilon})", conv[0].key, batch_norm[0].key)
                 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
-use super::graph::{Graph, Node, ValueId};
+use super::graph::{Graph, Node, ParamSource, ValueId};
+use super::op::Op;
+use super::precision::Precision;
 use super::shape::{self, Shape, ShapeError};
 
 /// A graph whose invariants hold and whose shapes are known. [`verify`] is the only way to one.
@@ -35,7 +37,17 @@ impl TypedGraph {
 
     /// Trained numbers in all parameters.
     pub fn param_count(&self) -> usize {
-        self.graph.params.iter().map(|param| param.len()).sum()
+        self.graph.params.iter().map(|param| param.trained()).sum()
+    }
+
+    /// Trained numbers in the parameters of one node.
+    pub fn trained(&self, node: &Node) -> usize {
+        node.params.iter().map(|param| self.graph.params[param.0].trained()).sum()
+    }
+
+    /// Bytes of the parameters of one node, as its precision has them.
+    pub fn param_bytes(&self, node: &Node) -> usize {
+        node.params.iter().map(|param| self.graph.params[param.0].bytes()).sum()
     }
 
     /// Multiply-accumulates of one node for one image: those of convolutions and fully connected layers.
@@ -112,6 +124,18 @@ pub enum VerifyError {
         arrived: Vec<usize>,
         /// The extents that the layer needs.
         expected: Vec<usize>,
+    },
+    /// Numbers of a parameter that are written down as no kernel reads them.
+    #[error(
+        "parameter `{key}` of layer `{node}` is {arrived}, expected f32: only weights of fully connected layers are rounded"
+    )]
+    Precision {
+        /// The node.
+        node: String,
+        /// The parameter.
+        key: String,
+        /// How its numbers are written down.
+        arrived: Precision,
     },
     /// A shape that the layer cannot take.
     #[error("layer `{node}`: {error}")]
@@ -223,8 +247,9 @@ fn references(graph: &Graph, node: &Node, made: &BTreeSet<ValueId>, errors: &mut
     if node.inputs.len() != taken {
         errors.push(arity("activations", taken, node.inputs.len()));
     }
-    if node.params.len() != node.op.param_suffixes().len() {
-        errors.push(arity("parameters", node.op.param_suffixes().len(), node.params.len()));
+    let expected = node.op.param_suffixes().len() + usize::from(scaled(graph, node));
+    if node.params.len() != expected {
+        errors.push(arity("parameters", expected, node.params.len()));
     }
     for input in node.inputs.iter().filter(|input| !made.contains(input)) {
         let what = graph.values.get(input.0).map_or(format!("value {}", input.0), |value| format!("`{}`", value.name));
@@ -240,10 +265,29 @@ fn references(graph: &Graph, node: &Node, made: &BTreeSet<ValueId>, errors: &mut
     }
 }
 
+/// Whether the first parameter of `node` is an int8 weight, so that scales follow the others.
+fn scaled(graph: &Graph, node: &Node) -> bool {
+    let weight = node.params.first().and_then(|param| graph.params.get(param.0));
+    weight.is_some_and(|weight| weight.precision() == Precision::Int8)
+}
+
 fn param_shapes(graph: &Graph, node: &Node, input: Shape, errors: &mut Vec<VerifyError>) {
-    let Ok(expected) = shape::param_shapes(&node.op, input) else {
+    let Ok(mut expected) = shape::param_shapes(&node.op, input) else {
         return; // the shape of the input is wrong, which `infer` reports
     };
+    if scaled(graph, node) {
+        expected.extend(expected.first().and_then(|weight| weight.get(..1)).map(<[usize]>::to_vec));
+    }
+    for (index, param) in node.params.iter().map(|param| &graph.params[param.0]).enumerate() {
+        let rounded = matches!(node.op, Op::Gemm { .. }) && index == 0;
+        let scales = index == node.op.param_suffixes().len();
+        if (param.precision() != Precision::F32 && !rounded)
+            || matches!(param.source, ParamSource::RowScales { .. }) != scales
+        {
+            let (key, arrived) = (param.key.clone(), param.precision());
+            errors.push(VerifyError::Precision { node: node.name.clone(), key, arrived });
+        }
+    }
     for (param, expected) in node.params.iter().map(|param| &graph.params[param.0]).zip(expected) {
         if param.shape != expected {
             errors.push(VerifyError::ParamShape {

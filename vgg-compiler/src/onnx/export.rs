@@ -16,7 +16,7 @@ pub fn pieces(graph: &TypedGraph, header: &Header, options: &ExportOptions) -> R
     let message = model(graph, header, options)?;
     let lens: Vec<usize> = match options.external {
         Some(_) => Vec::new(),
-        None => graph.params.iter().map(|param| 4 * param.len()).collect(),
+        None => graph.params.iter().map(|param| param.bytes()).collect(),
     };
     let pieces = pieces::pieces(message, &lens);
     let bytes = pieces.iter().map(|piece| match piece {

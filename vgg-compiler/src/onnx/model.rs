@@ -12,7 +12,7 @@ use super::messages::{
 };
 use super::options::{Batch, ExportOptions, Outputs, ir_version};
 use super::pixels::{self, PixelNames, Pixels};
-use crate::ir::{Node, Op, ParamId, Pool, Shape, TypedGraph, ValueId};
+use crate::ir::{Node, Op, ParamId, ParamSource, Pool, Precision, Shape, TypedGraph, ValueId};
 use crate::preprocess::METADATA_KEY;
 use crate::weights::Header;
 
@@ -34,6 +34,7 @@ pub(super) fn model(graph: &TypedGraph, header: &Header, options: &ExportOptions
         message.initializer.push(tensor);
     }
     for node in &graph.nodes {
+        message.node.extend(context.conversion(node));
         let (node, scalars) = context.node(node);
         message.node.push(node);
         message.initializer.extend(scalars);
@@ -133,6 +134,8 @@ fn point(tensor: &mut TensorProto, location: &str, header: &Header, param: Param
 /// The names of the tensors that are no activations. An ONNX graph has one name space for both.
 struct Names {
     params: Vec<String>,
+    /// What the parameters that are not f32 are called when they have become so.
+    converted: BTreeMap<ParamId, String>,
     /// The scalars that operators read beside their parameters, by the name of the node: in the order of its inputs, none where one is
     /// left out.
     scalars: BTreeMap<String, Vec<Option<Scalar>>>,
@@ -169,12 +172,14 @@ fn names(graph: &TypedGraph) -> Names {
         name
     };
     let params = graph.params.iter().map(|param| free(&param.name)).collect();
+    let rounded = graph.params.iter().enumerate().filter(|(_, param)| param.precision() != Precision::F32);
+    let converted = rounded.map(|(index, param)| (ParamId(index), free(&format!("{}_f32", param.name)))).collect();
     let mut named = |node: &Node| -> Vec<Option<Scalar>> {
         let mut name = |(what, value)| (free(&format!("{}_{what}", node.name)), value);
         scalars(&node.op).into_iter().map(|scalar| scalar.map(&mut name)).collect()
     };
     let scalars = graph.nodes.iter().map(|node| (node.name.clone(), named(node))).collect();
-    Names { params, scalars, pixels: PixelNames::new(free) }
+    Names { params, converted, scalars, pixels: PixelNames::new(free) }
 }
 
 struct Context<'a> {
@@ -187,7 +192,7 @@ impl Context<'_> {
     fn initializer(&self, id: ParamId) -> TensorProto {
         TensorProto {
             dims: ints(&self.graph.params[id.0].shape),
-            data_type: Some(DataType::Float.into()),
+            data_type: Some(data_type(self.graph.params[id.0].precision()).into()),
             name: Some(self.names.params[id.0].clone()),
             ..TensorProto::default()
         }
@@ -206,10 +211,40 @@ impl Context<'_> {
         }
     }
 
+    /// The node that makes f32 of a weight in another precision, which `node` reads.
+    fn conversion(&self, node: &Node) -> Option<NodeProto> {
+        let weight = *node.params.first()?;
+        let output = self.names.converted.get(&weight)?.clone();
+        let mut input = vec![self.names.params[weight.0].clone()];
+        let (op_type, attribute) = if self.graph.params[weight.0].precision() == Precision::Int8 {
+            input.extend(node.params.last().map(|scales| self.names.params[scales.0].clone()));
+            ("DequantizeLinear", int("axis", 0))
+        } else {
+            ("Cast", int("to", DataType::Float as usize))
+        };
+        Some(NodeProto {
+            input,
+            name: Some(output.clone()),
+            output: vec![output],
+            op_type: Some(op_type.into()),
+            domain: None,
+            attribute: vec![attribute],
+            doc_string: None,
+        })
+    }
+
+    /// The name under which a node reads a parameter. Scales are read by the conversion.
+    fn operand(&self, id: ParamId) -> Option<String> {
+        match self.graph.params[id.0].source {
+            ParamSource::RowScales { .. } => None,
+            _ => Some(self.names.converted.get(&id).unwrap_or(&self.names.params[id.0]).clone()),
+        }
+    }
+
     /// A node, and the scalars that it reads beside its parameters.
     fn node(&self, node: &Node) -> (NodeProto, Vec<TensorProto>) {
         let mut input: Vec<String> = node.inputs.iter().map(|id| self.graph.values[id.0].name.clone()).collect();
-        input.extend(node.params.iter().map(|id| self.names.params[id.0].clone()));
+        input.extend(node.params.iter().filter_map(|&id| self.operand(id)));
         let scalars = self.names.scalars.get(&node.name).map_or(&[][..], Vec::as_slice);
         // The empty name stands for an input that is left out.
         input.extend(scalars.iter().map(|scalar| scalar.as_ref().map_or_else(String::new, |(name, _)| name.clone())));
@@ -224,6 +259,16 @@ impl Context<'_> {
             doc_string: None,
         };
         (message, scalars)
+    }
+}
+
+/// ONNX's name of a type.
+fn data_type(precision: Precision) -> DataType {
+    match precision {
+        Precision::F32 => DataType::Float,
+        Precision::F16 => DataType::Float16,
+        Precision::Bf16 => DataType::Bfloat16,
+        Precision::Int8 => DataType::Int8,
     }
 }
 

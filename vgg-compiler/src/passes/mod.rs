@@ -5,14 +5,16 @@
 //! 1. [`drop_dropout`]: dropout is the identity at inference.
 //! 2. [`fold_batch_norm`]: a batch normalisation becomes part of the convolution before it.
 //!
-//! [`stop_at_logits`] is asked for separately.
+//! [`stop_at_logits`] and [`round_weights`] are asked for separately.
 
 mod drop_dropout;
 mod fold_batch_norm;
+mod round_weights;
 mod stop_at_logits;
 
 pub use drop_dropout::drop_dropout;
 pub use fold_batch_norm::fold_batch_norm;
+pub use round_weights::round_weights;
 pub use stop_at_logits::stop_at_logits;
 
 use crate::ir::Graph;

@@ -232,6 +232,8 @@ impl Placement<'_> {
                 out_features,
                 relu: group.relu(),
                 params: [group.node.params[0], group.node.params[1]],
+                scale: group.node.params.get(2).copied(),
+                precision: self.graph.params[group.node.params[0].0].precision(),
             },
             Op::Softmax => StepKind::Softmax { features: source.channels },
             Op::LogSoftmax => StepKind::LogSoftmax { features: source.channels },

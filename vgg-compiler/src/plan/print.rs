@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ir::Pool;
+use crate::ir::{Pool, Precision};
 
 use super::step::{Activation, Blocked, Combination, ExecutionPlan, Layout, Operand, StepKind};
 
@@ -69,8 +69,12 @@ impl fmt::Display for StepKind {
                 write!(f, "concat from channel {first} to {}", first + input.channels - 1)
             }
             StepKind::Flatten { .. } => f.write_str("flatten"),
-            StepKind::Gemm { in_features, out_features, relu, .. } => {
-                write!(f, "gemm {in_features} to {out_features}{}", relu_after(*relu))
+            StepKind::Gemm { in_features, out_features, relu, precision, .. } => {
+                write!(f, "gemm {in_features} to {out_features}")?;
+                if *precision != Precision::F32 {
+                    write!(f, ", {precision}")?;
+                }
+                f.write_str(relu_after(*relu))
             }
             StepKind::Softmax { .. } => f.write_str("softmax"),
             StepKind::LogSoftmax { .. } => f.write_str("log softmax"),

@@ -1,6 +1,6 @@
 //! The types of a plan: fused operations on placed buffers.
 
-use crate::ir::{Lrn, ParamId, Pool, Shape, ValueId};
+use crate::ir::{Lrn, ParamId, Pool, Precision, Shape, ValueId};
 
 /// Channels of one block of the blocked layout NCHWc8: one vector of eight f32.
 pub const BLOCK: usize = 8;
@@ -174,6 +174,10 @@ pub enum StepKind {
         relu: bool,
         /// Weight [out, in] and bias.
         params: [ParamId; 2],
+        /// The scales of the weight's rows, when it is int8.
+        scale: Option<ParamId>,
+        /// How the weight is written down.
+        precision: Precision,
     },
     /// Softmax over the features.
     Softmax {

@@ -18,6 +18,8 @@ pub struct LayerRow {
     pub output: Vec<usize>,
     /// Trained numbers.
     pub parameters: u64,
+    /// Bytes of these numbers in the weights file.
+    pub bytes: u64,
     /// Multiply-accumulates for one image.
     pub macs: u64,
 }
@@ -40,7 +42,8 @@ pub fn layer_rows(graph: &TypedGraph, plan: &ExecutionPlan) -> Vec<LayerRow> {
             computes: step.kind.to_string(),
             algorithm: step.kind.algorithm().map(|algorithm| algorithm.name()),
             output: graph.shape(step.value).dims(),
-            parameters: nodes().flat_map(|node| &node.params).map(|id| graph.params[id.0].len() as u64).sum(),
+            parameters: nodes().map(|node| graph.trained(node) as u64).sum(),
+            bytes: nodes().map(|node| graph.param_bytes(node) as u64).sum(),
             macs: nodes().map(|node| graph.macs(node)).sum(),
         }
     });

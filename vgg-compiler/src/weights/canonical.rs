@@ -5,8 +5,12 @@
 //! JSON              {"__metadata__":{"format":"pt"},"KEY":{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..}
 //!                   with `"vgg.preprocessing":".."` after the format when the preprocessing is known
 //! spaces            so that the data begins at a multiple of 64
-//! data              the tensors in the order of their keys, without gaps; last the mean image, if the preprocessing has one
+//! data              the tensors without gaps: those of the widest numbers first, in the order of their keys; last the mean image, if the
+//!                   preprocessing has one
 //! ```
+//!
+//! Weights of fully connected layers may be F16, BF16 or I8. Beside an I8 tensor `KEY` of rows there is `KEY_scale`, an F32 factor
+//! for each row.
 //!
 //! The JSON is what the `safetensors` crate writes, so that every reader of the format takes the file. Because the
 //! header is known in advance, generated code compares it byte for byte and reads tensors at constant offsets, and an
@@ -14,14 +18,17 @@
 //!
 //! Source: <https://github.com/huggingface/safetensors#format>.
 
+use std::cmp::Reverse;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
+use bytes::Bytes;
+
 use super::error::WeightsError;
 use super::resolve::Weights;
 use crate::atomic;
-use crate::ir::{Graph, Param, ParamId, Shape};
+use crate::ir::{Graph, Param, ParamId, Precision, Shape};
 use crate::preprocess::{MEAN_KEY, METADATA_KEY, Mean, Preprocess};
 
 /// The data begins at a multiple of this: a cache line, and the widest vector.
@@ -64,12 +71,13 @@ impl Header {
         for index in sorted(params) {
             let param = &params[index];
             let begin = end;
-            end += 4 * param.len();
+            end += param.bytes();
             ranges[index] = begin..end;
             let shape: Vec<String> = param.shape.iter().map(usize::to_string).collect();
             json += &format!(
-                r#",{}:{{"dtype":"F32","shape":[{}],"data_offsets":[{begin},{end}]}}"#,
+                r#",{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{begin},{end}]}}"#,
                 serde_json::Value::from(param.key.as_str()),
+                dtype(param.precision()),
                 shape.join(",")
             );
         }
@@ -107,10 +115,36 @@ impl Header {
     }
 }
 
-/// Indices of `params` in the order of the data: that of their keys' bytes.
+/// The format's name of a type.
+fn dtype(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "F32",
+        Precision::F16 => "F16",
+        Precision::Bf16 => "BF16",
+        Precision::Int8 => "I8",
+    }
+}
+
+/// The weights of `graph` in `bytes`, the content of the file `origin`, when it is the canonical file of this very graph. They share its
+/// memory.
+///
+/// # Errors
+///
+/// When it is that file, but a number in it is not finite: every tensor that holds such.
+pub fn open(graph: &Graph, bytes: &Bytes, origin: &str) -> Option<Result<Weights, Vec<WeightsError>>> {
+    let header = Header::new(&graph.params);
+    if !bytes.starts_with(&header.bytes) || bytes.len() != header.file_len() {
+        return None;
+    }
+    let params = (0..graph.params.len()).map(|index| bytes.slice(header.file_range(ParamId(index))));
+    Some(Weights::checked(graph, params.collect(), origin))
+}
+
+/// Indices of `params` in the order of the data: so that every tensor begins at a multiple of its numbers' bytes.
 fn sorted(params: &[Param]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..params.len()).collect();
-    order.sort_by(|&a, &b| params[a].key.cmp(&params[b].key));
+    let place = |index: usize| (Reverse(params[index].precision().bytes()), &params[index].key);
+    order.sort_by(|&a, &b| place(a).cmp(&place(b)));
     order
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::ir::Precision;
+
 /// Why weights were refused. Each message names the file, the tensor, what was found and what was expected;
 /// [`WeightsError::help`] says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +122,20 @@ pub enum WeightsError {
         /// Elements of the tensor.
         of: usize,
     },
+    /// A number that is too large for the precision that was asked for.
+    #[error("{origin}: tensor `{key}` is {value} at index {index:?}, more than {precision} can hold")]
+    Range {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        key: String,
+        /// Where the first such number is.
+        index: Vec<usize>,
+        /// Its value.
+        value: f32,
+        /// The precision.
+        precision: Precision,
+    },
     /// A variance that batch normalisation cannot divide by.
     #[error("{origin}: tensor `{key}` is {value} at index {index}; with epsilon {epsilon} added it must be above 0")]
     Variance {
@@ -205,6 +221,10 @@ impl WeightsError {
             Self::Malformed { .. } => {
                 "the file may be cut off or damaged: fetch it again, or write it anew with the safetensors library"
             }
+            Self::Dtype { dtype, .. } if dtype == "I8" => {
+                "int8 weights are read with `--precision int8`, from the file that was written for this very network; for all \
+                 else give the weights they were made of"
+            }
             Self::Dtype { .. } => {
                 "convert the tensors before they are saved: `{k: v.float() for k, v in model.state_dict().items()}`"
             }
@@ -225,6 +245,10 @@ impl WeightsError {
             Self::NotFinite { .. } | Self::Folded { .. } | Self::Affine { .. } => {
                 "a network with such weights computes nothing but NaN: take an earlier checkpoint of the training"
             }
+            Self::Range { precision: Precision::F16, .. } => {
+                "numbers up to 65504 are f16; those of bf16 and int8 have the range of f32: `--precision bf16`"
+            }
+            Self::Range { .. } => "the numbers are among the largest that there are: `--precision f32` holds them",
             Self::Variance { .. } => "the statistics are damaged: take an earlier checkpoint of the training",
             Self::Mixed { .. } => {
                 "give the weights as trained, or those with every batch normalisation folded into its convolution"

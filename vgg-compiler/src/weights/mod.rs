@@ -11,6 +11,7 @@ pub(crate) mod foreign;
 mod lineage;
 mod normal;
 mod resolve;
+mod round;
 mod safetensors;
 mod seeded;
 mod source;

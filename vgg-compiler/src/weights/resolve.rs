@@ -6,8 +6,9 @@ use std::{mem, thread};
 use bytes::Bytes;
 
 use super::error::WeightsError;
+use super::round;
 use super::tensors::{Tensor, Tensors, values};
-use crate::ir::{FoldedRole, Graph, Op, Param, ParamId, ParamSource, TypedGraph};
+use crate::ir::{FoldedRole, Graph, Node, Op, Param, ParamId, ParamSource, Precision, TypedGraph};
 use crate::preprocess::MEAN_KEY;
 use crate::suggest::nearest_key;
 
@@ -21,7 +22,7 @@ impl Weights {
     /// Matches `tensors` with the parameters of `graph`. `origin` is the name of the file, for messages.
     ///
     /// Stored parameters share the memory of `tensors`; those with a batch normalisation folded in are computed in f64
-    /// and rounded once. A file that has no batch normalisation at all but every parameter of the folded graph holds
+    /// and rounded once; so are weights that the graph wants in fewer bytes. A file that has no batch normalisation at all but every parameter of the folded graph holds
     /// folded weights, and is taken as it is. PyTorch's counters `*.num_batches_tracked` are passed over. Every problem
     /// is reported.
     pub fn resolve(graph: &TypedGraph, tensors: Tensors, origin: &str) -> Result<Self, Vec<WeightsError>> {
@@ -37,12 +38,21 @@ impl Weights {
         }
         let mut params = Vec::with_capacity(graph.params.len());
         for param in &graph.params {
-            let whole =
-                stored.get(param.key.as_str()).filter(|_| expected.folded || param.source == ParamSource::Stored);
-            params.push(match (whole, &param.source) {
-                (Some(tensor), _) => tensor.data.clone(),
-                (None, ParamSource::Stored) => Bytes::new(),
-                (None, ParamSource::FoldedBatchNorm { role, conv, batch_norm, epsilon }) => {
+            let found = stored.get(param.key.as_str());
+            params.push(match (found, &param.source) {
+                (Some(tensor), ParamSource::Rounded(precision)) => rounded(param, tensor, *precision, origin)
+                    .unwrap_or_else(|error| {
+                        errors.push(error);
+                        Bytes::new()
+                    }),
+                (_, ParamSource::RowScales { weight }) => {
+                    let scales =
+                        stored.get(weight.key.as_str()).map(|weight| round::row_scales(&weight.data, param.len()));
+                    scales.into_iter().flatten().flat_map(f32::to_le_bytes).collect()
+                }
+                (Some(tensor), source) if expected.folded || *source == ParamSource::Stored => tensor.data.clone(),
+                (_, ParamSource::Stored | ParamSource::Rounded(_)) => Bytes::new(),
+                (_, ParamSource::FoldedBatchNorm { role, conv, batch_norm, epsilon }) => {
                     let fold = Fold { origin, param, conv, batch_norm, epsilon: *epsilon };
                     fold.compute(*role, &stored).unwrap_or_else(|error| {
                         errors.push(error);
@@ -54,7 +64,21 @@ impl Weights {
         if errors.is_empty() { Ok(Self { params }) } else { Err(errors) }
     }
 
-    /// The numbers of a parameter, four little-endian bytes each, in C order.
+    /// Takes `params`, the numbers of every parameter of `graph`, of the right lengths, once they are known to be finite.
+    pub(super) fn checked(graph: &Graph, params: Vec<Bytes>, origin: &str) -> Result<Self, Vec<WeightsError>> {
+        let tensors = graph.params.iter().zip(&params);
+        let errors: Vec<WeightsError> = tensors
+            .filter_map(|(param, data)| {
+                let (first, value) = first_not_finite(data, param.precision())?;
+                let count =
+                    round::decode(data, param.precision(), &[]).iter().filter(|value| !value.is_finite()).count();
+                Some(not_finite(param, first, value, count, origin))
+            })
+            .collect();
+        if errors.is_empty() { Ok(Self { params }) } else { Err(errors) }
+    }
+
+    /// The numbers of a parameter, little-endian as its precision has them, in C order.
     ///
     /// # Panics
     ///
@@ -72,6 +96,24 @@ impl Weights {
         mem::take(&mut self.params[param.0])
     }
 
+    /// The numbers of the parameter `index` of `node`, a node of the graph for which the weights were resolved.
+    ///
+    /// # Panics
+    ///
+    /// When `graph` is another, or has no such parameter.
+    pub fn numbers(&self, graph: &Graph, node: &Node, index: usize) -> Vec<f32> {
+        let id = node.params[index];
+        let precision = graph.params[id.0].precision();
+        let scales = node.params.last().filter(|_| precision == Precision::Int8);
+        round::decode(self.get(id), precision, scales.map_or(&[], |&scales| self.get(scales)))
+    }
+
+    /// The same numbers in the memory that `share` gives.
+    #[must_use]
+    pub fn moved(self, share: impl FnMut(Bytes) -> Bytes) -> Self {
+        Self { params: self.params.into_iter().map(share).collect() }
+    }
+
     /// The tensors in the order of [`ParamId`].
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Bytes> {
         self.params.iter()
@@ -85,7 +127,7 @@ impl Weights {
     /// Whether there is a tensor of the right length for every parameter of `graph`.
     pub fn fit(&self, graph: &Graph) -> bool {
         self.params.len() == graph.params.len()
-            && self.params.iter().zip(&graph.params).all(|(data, param)| data.len() == 4 * param.len())
+            && self.params.iter().zip(&graph.params).all(|(data, param)| data.len() == param.bytes())
     }
 }
 
@@ -94,6 +136,11 @@ struct Expected<'a> {
     params: Vec<&'a Param>,
     /// Whether they are those after folding.
     folded: bool,
+}
+
+/// The parameters of `graph` itself that come from a file.
+fn own(graph: &Graph) -> impl Iterator<Item = &Param> {
+    graph.params.iter().filter(|param| !matches!(param.source, ParamSource::RowScales { .. }))
 }
 
 /// Decides between the parameters as declared and the folded ones, and reports files that are neither.
@@ -112,9 +159,8 @@ fn expected<'a>(graph: &'a Graph, tensors: &Tensors, origin: &str, errors: &mut 
             absent.push((weight, batch_norm));
         }
     }
-    let folded =
-        present.is_none() && !absent.is_empty() && graph.params.iter().all(|param| tensors.contains_key(&param.key));
-    let mut params = if folded { graph.params.iter().collect() } else { graph.stored_params() };
+    let folded = present.is_none() && !absent.is_empty() && own(graph).all(|param| tensors.contains_key(&param.key));
+    let mut params = if folded { own(graph).collect() } else { graph.stored_params() };
     if let Some(present) = present.filter(|_| !absent.is_empty()) {
         errors.push(WeightsError::Mixed {
             origin: origin.into(),
@@ -173,9 +219,30 @@ fn unusable(param: &Param, tensor: &Tensor, origin: &str) -> Option<WeightsError
     if tensor.data.len() != 4 * param.len() {
         return Some(WeightsError::Length { origin, key, arrived: tensor.data.len(), expected: 4 * param.len() });
     }
-    let (first, value) = first_not_finite(&tensor.data)?;
+    let (first, value) = first_not_finite(&tensor.data, Precision::F32)?;
     let count = tensor.values().filter(|value| !value.is_finite()).count();
-    Some(WeightsError::NotFinite { origin, key, index: index(&param.shape, first), value, count, of: param.len() })
+    Some(not_finite(param, first, value, count, &origin))
+}
+
+fn not_finite(param: &Param, first: usize, value: f32, count: usize, origin: &str) -> WeightsError {
+    let (origin, key) = (origin.to_owned(), param.key.clone());
+    WeightsError::NotFinite { origin, key, index: index(&param.shape, first), value, count, of: param.len() }
+}
+
+/// The numbers of a stored tensor in the precision that the graph wants.
+fn rounded(param: &Param, tensor: &Tensor, precision: Precision, origin: &str) -> Result<Bytes, WeightsError> {
+    match precision {
+        Precision::F32 => Ok(tensor.data.clone()),
+        Precision::F16 | Precision::Bf16 => round::to_halves(&tensor.data, precision).map_err(|first| {
+            let value = tensor.values().nth(first).unwrap_or_default();
+            let (origin, key) = (origin.to_owned(), param.key.clone());
+            WeightsError::Range { origin, key, index: index(&param.shape, first), value, precision }
+        }),
+        Precision::Int8 => {
+            let scales = round::row_scales(&tensor.data, param.shape.first().copied().unwrap_or_default());
+            Ok(round::to_int8(&tensor.data, &scales))
+        }
+    }
 }
 
 /// Reports variances that batch normalisation cannot divide by.
@@ -188,7 +255,7 @@ fn variances(graph: &Graph, stored: &BTreeMap<&str, &Tensor>, origin: &str, erro
                 ParamSource::FoldedBatchNorm { batch_norm: [.., variance], epsilon, .. } => {
                     Some((&**variance, *epsilon))
                 }
-                ParamSource::Stored => None,
+                _ => None,
             }),
         }
     });
@@ -229,9 +296,8 @@ fn affine(graph: &Graph, stored: &BTreeMap<&str, &Tensor>, origin: &str, errors:
 const RUN: usize = 1 << 16;
 
 /// The place and the value of the first element that is not finite.
-fn first_not_finite(data: &[u8]) -> Option<(usize, f32)> {
-    // Without an exit from the loop it runs on vectors.
-    let finite = |run: &[u8]| values(run).fold(true, |finite, value| finite & value.is_finite());
+fn first_not_finite(data: &[u8], precision: Precision) -> Option<(usize, f32)> {
+    let finite = |run: &[u8]| round::all_finite(run, precision);
     let broken = |part: &[u8]| !part.chunks(RUN).all(finite);
     let threads = thread::available_parallelism().map_or(1, |count| count.get()).min(1 + data.len() / (32 * RUN));
     let mut parts = data.chunks(data.len().div_ceil(threads).next_multiple_of(RUN).max(RUN));
@@ -241,7 +307,10 @@ fn first_not_finite(data: &[u8]) -> Option<(usize, f32)> {
         // A thread that could not look counts as if it had found something: the search below tells.
         broken(own) | others.into_iter().fold(false, |any, other| any | other.join().unwrap_or(true))
     });
-    if any { values(data).enumerate().find(|(_, value)| !value.is_finite()) } else { None }
+    if !any {
+        return None;
+    }
+    round::decode(data, precision, &[]).into_iter().enumerate().find(|(_, value)| !value.is_finite())
 }
 
 /// The index of the element at `position` in C order.
@@ -295,7 +364,7 @@ impl Fold<'_> {
                 );
             }
         }
-        match first_not_finite(&out) {
+        match first_not_finite(&out, Precision::F32) {
             None => Ok(out.into()),
             Some((first, value)) => Err(WeightsError::Folded {
                 origin: self.origin.into(),

@@ -31,14 +31,18 @@ const MAX_KEY: usize = 1024;
 
 /// Reads the tensors of the file at `path` into memory once.
 pub fn read(path: &Path) -> Result<Tensors, WeightsError> {
+    parse(bytes(path)?, path)
+}
+
+/// The content of the file at `path`.
+pub(super) fn bytes(path: &Path) -> Result<Bytes, WeightsError> {
     let io = |source| WeightsError::Read { path: path.into(), source };
     let kind = fs::metadata(path).map_err(io)?;
     if !kind.is_file() {
         let found = if kind.is_dir() { "a directory" } else { "something else" };
         return Err(WeightsError::NotAFile { path: path.into(), found });
     }
-    let bytes = read_whole(path, kind.len()).map_err(io)?;
-    parse(bytes.into(), path)
+    Ok(read_whole(path, kind.len()).map_err(io)?.into())
 }
 
 fn read_whole(path: &Path, len: u64) -> io::Result<Vec<u8>> {

@@ -66,7 +66,7 @@ fn laws(graph: &Graph) -> BTreeMap<&str, Law> {
                 normalisation(&mut laws, batch_norm.each_ref().map(|param| &**param));
             }
             (Op::Conv(_) | Op::Gemm { .. }, _) => {
-                if let [weight, bias] = params[..] {
+                if let [weight, bias, ..] = params[..] {
                     layer(&mut laws, weight, bias);
                 }
             }
