@@ -27,7 +27,7 @@ SHAPES = {"Shape", "Size"}
 NOTHING = {"Cast", "Concat", "Dropout", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 # Operators whose activations the importer takes; all others are for constants alone.
 CONSTANT_ONLY = {
-    "Ceil", "Constant", "ConstantOfShape", "Equal", "Expand", "Floor", "Gather", "Max", "Min", "Neg", "ReduceProd", "Sqrt", "Where",
+    "Ceil", "Constant", "ConstantOfShape", "DequantizeLinear", "Equal", "Expand", "Floor", "Gather", "Max", "Min", "Neg", "ReduceProd", "Sqrt", "Where",
 }
 NOT_CONSTANT = {
     "AveragePool", "BatchNormalization", "Clip", "Conv", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "LRN", "LeakyRelu", "LogSoftmax",

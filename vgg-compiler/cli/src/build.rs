@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vgg_compiler::ir::{Node, Op, TypedGraph, ValueId};
+use vgg_compiler::ir::{Node, Op, Precision, TypedGraph, ValueId};
 use vgg_compiler::onnx::{self, Batch, ExportOptions};
 use vgg_compiler::rust::{
     EXPECTED_FILE, INPUT_FILE, MARKER, Network, ONNX_FILE, PackageOptions, RuntimeSource, WEIGHTS_FILE, is_crate_name,
@@ -36,6 +36,7 @@ use crate::table::bytes;
 Examples:
   vgg build vgg-d --weights vgg16.safetensors --out vgg16
   vgg build my-network.vgg --out my-network --name my_network --embed
+  vgg build vgg-d --out vgg16 --precision int8
   cd vgg16 && cargo test --release")]
 pub struct Arguments {
     #[command(flatten)]
@@ -52,6 +53,9 @@ pub struct Arguments {
     /// Images of one inference
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_batch)]
     batch: usize,
+    /// How the weights of fully connected layers are kept: f32, f16, bf16 or int8 (rounded once, computed with as f32)
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: Precision,
     /// Put the weights into the binary, up to 100 MB of them
     #[arg(long)]
     embed: bool,
@@ -102,21 +106,38 @@ pub struct Options {
     pub logits: bool,
     /// Whether every convolution is summed directly.
     pub exact: bool,
+    /// How the weights of fully connected layers are kept.
+    pub precision: Precision,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: None, batch: 1, embed: false, force: false, logits: false, exact: false }
+        Self {
+            name: None,
+            batch: 1,
+            embed: false,
+            force: false,
+            logits: false,
+            exact: false,
+            precision: Precision::F32,
+        }
     }
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, out, weights, name, batch, embed, force, logits, exact, asked } = arguments;
+    let Arguments { model, out, weights, name, batch, embed, force, logits, exact, precision, asked } = arguments;
     let mut model = model.open()?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     decide(&mut model, &source, asked, progress)?;
-    let options =
-        Options { name: name.clone(), batch: *batch, embed: *embed, force: *force, logits: *logits, exact: *exact };
+    let options = Options {
+        name: name.clone(),
+        batch: *batch,
+        embed: *embed,
+        force: *force,
+        logits: *logits,
+        exact: *exact,
+        precision: *precision,
+    };
     build(&model, &source, out, &options, progress)?;
     progress.note(&format!("wrote {}; `cargo test --release` in it compares it with recorded outputs", out.display()));
     Ok(())
@@ -137,8 +158,8 @@ pub fn build(
 ) -> Result<(), Error> {
     let name = crate_name(model, options)?;
     let target = target(out, options.force)?;
-    let compiled =
-        model.compile(&CompileOptions { batch: options.batch, logits: options.logits, exact: options.exact })?;
+    let &Options { batch, logits, exact, precision, .. } = options;
+    let compiled = model.compile(&CompileOptions { batch, logits, exact, precision })?;
     if options.embed {
         refuse_large(compiled.header().file_len())?;
     }

@@ -4,8 +4,35 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vgg_compiler::weights::{Tensors, WeightsError, parse, read};
+use vgg_compiler::ir::TypedGraph;
+use vgg_compiler::weights::{Tensors, Weights, WeightsError, WeightsSource, canonical, parse, read};
 use vgg_runtime::{FileBytes, FilePart};
+
+/// The weights of `graph` from `source`, those of a file where they lie. A tensor's memory is given back when its last owner drops it.
+///
+/// # Errors
+///
+/// As [`WeightsSource::load`].
+pub(crate) fn load(source: &WeightsSource, graph: &TypedGraph) -> Result<Weights, Vec<WeightsError>> {
+    if let WeightsSource::File(path) = source
+        && graph.is_rounded()
+        && let Some(file) = map(path)
+        && let Some(weights) = canonical::open(graph, &Bytes::from_owner(Whole(Arc::clone(&file))), &source.to_string())
+    {
+        return Ok(weights?.moved(|tensor| part(&file, &tensor).unwrap_or(tensor)));
+    }
+    source.load_with(graph, tensors)
+}
+
+fn map(path: &Path) -> Option<Arc<FileBytes>> {
+    FileBytes::map(path).ok().filter(FileBytes::is_mapped).map(Arc::new)
+}
+
+/// A tensor of `file` whose memory is given back when it is dropped.
+fn part(file: &Arc<FileBytes>, tensor: &Bytes) -> Option<Bytes> {
+    let part = file.range_of(tensor).and_then(|range| FilePart::new(file, range));
+    part.map(Bytes::from_owner)
+}
 
 /// The tensors of the file at `path`, where they lie. A tensor's memory is given back when its last owner drops it.
 ///
@@ -14,14 +41,13 @@ use vgg_runtime::{FileBytes, FilePart};
 /// # Errors
 ///
 /// As [`read()`].
-pub(crate) fn tensors(path: &Path) -> Result<Tensors, WeightsError> {
+fn tensors(path: &Path) -> Result<Tensors, WeightsError> {
     // What cannot be mapped is the reader's business, and so is saying why.
-    let Some(file) = FileBytes::map(path).ok().filter(FileBytes::is_mapped).map(Arc::new) else { return read(path) };
+    let Some(file) = map(path) else { return read(path) };
     let mut tensors = parse(Bytes::from_owner(Whole(Arc::clone(&file))), path)?;
     for tensor in tensors.values_mut() {
-        let part = file.range_of(&tensor.data).and_then(|range| FilePart::new(&file, range));
-        if let Some(part) = part {
-            tensor.data = Bytes::from_owner(part);
+        if let Some(part) = part(&file, &tensor.data) {
+            tensor.data = part;
         }
     }
     Ok(tensors)

@@ -348,5 +348,5 @@ pub fn load_weights(source: &WeightsSource, graph: &TypedGraph, progress: &Progr
         WeightsSource::File(_) | WeightsSource::Imported { .. } => "reading",
     };
     let _stage = progress.step(format!("{verb} the weights ({source})"));
-    Ok(source.load_with(graph, mapped::tensors)?)
+    Ok(mapped::load(source, graph)?)
 }

@@ -29,7 +29,9 @@ pub fn evaluate<T: Real>(
             (x, graph.shape(*id))
         };
         let operands: Vec<(&[T], Shape)> = node.inputs.iter().map(operand).collect();
-        let params: Vec<Vec<T>> = node.params.iter().map(|&id| numbers(weights.get(id))).collect();
+        let numbers =
+            |index| weights.numbers(graph, node, index).into_iter().map(|x| T::from_f64(f64::from(x))).collect();
+        let params: Vec<Vec<T>> = (0..node.op.param_suffixes().len()).map(numbers).collect();
         let made = apply(&node.op, &operands, batch, &params);
         observer(node, &made);
         values[node.output.0] = Some(made);
@@ -94,10 +96,6 @@ fn apply<T: Real>(op: &Op, operands: &[(&[T], Shape)], batch: usize, params: &[V
         Op::Softmax => reference::softmax(x, shape.len()),
         Op::LogSoftmax => reference::log_softmax(x, shape.len()),
     }
-}
-
-fn numbers<T: Real>(bytes: &[u8]) -> Vec<T> {
-    bytes.as_chunks::<4>().0.iter().map(|&bytes| T::from_f64(f64::from(f32::from_le_bytes(bytes)))).collect()
 }
 
 /// The window of a pool over a whole image.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use vgg_compiler::ir::{Op, Shape, TypedGraph, ValueId};
+use vgg_compiler::ir::{Op, Precision, Shape, TypedGraph, ValueId};
 use vgg_compiler::weights::WeightsSource;
 use vgg_compiler::{CompileOptions, Compiled};
 use vgg_runtime::{Isa, Threads};
@@ -52,12 +52,12 @@ Examples:
   vgg run my-network.vgg --input images.npy --tap conv1_1 --tap pool1 --json
 
 With --input and --json (numbers that are not finite are null):
-  {\"model\", \"weights\", \"input\": [N, C, H, W], \"threads\", \"isa\" (vector instructions),
+  {\"model\", \"weights\", \"input\": [N, C, H, W], \"precision\", \"threads\", \"isa\" (vector instructions),
    \"output\": [N, ..],
    \"images\": [{\"top\": [{\"index\", \"score\"}] (empty for feature maps), \"min\", \"max\", \"mean\"}],
    \"written\": path or null, \"taps\": [{\"name\", \"shape\": [N, ..], \"path\"}]}
 With --image and --json:
-  {\"model\", \"weights\", \"threads\", \"isa\", \"preprocessing\": {\"name\" (of a preset, or null), \"text\",
+  {\"model\", \"weights\", \"precision\", \"threads\", \"isa\", \"preprocessing\": {\"name\" (of a preset, or null), \"text\",
      \"colours\", \"range\", \"mean\": [..], \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"},
    \"output\": [N, ..],
    \"images\": [{\"file\", \"width\", \"height\" (upright), \"top\": [{\"index\", \"score\", \"probability\",
@@ -95,6 +95,9 @@ pub struct Arguments {
     /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
+    /// How the weights of fully connected layers are kept: f32, f16, bf16 or int8 (rounded once, computed with as f32)
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: Precision,
     /// Sum every convolution directly: several times slower, but off by a few times less than Winograd's algorithm
     #[arg(long)]
     exact: bool,
@@ -169,14 +172,28 @@ fn batch(count: usize) -> usize {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
-    let Arguments { model, input, image, weights, output, top, tap, threads: asked, logits, json, exact, .. } =
-        arguments;
+    let Arguments {
+        model,
+        input,
+        image,
+        weights,
+        output,
+        top,
+        tap,
+        threads: asked,
+        logits,
+        json,
+        exact,
+        precision,
+        ..
+    } = arguments;
     let mut model = model.open()?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     if input.is_none() {
         decide(&mut model, &source, &arguments.asked, progress)?;
     }
-    let compiled = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?;
+    let options = CompileOptions { logits: *logits, precision: *precision, ..CompileOptions::default() };
+    let compiled = model.compile(&options)?;
     let tap: Vec<String> = tap.iter().map(|name| model.layer(name).to_owned()).collect();
     let taps = resolve(&compiled, &tap)?;
     let graph = compiled.graph;
@@ -186,7 +203,8 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     let count = threads.count();
     let Some(input) = input else {
         let context = json!({
-            "model": model.name(), "weights": source.to_string(), "threads": count, "isa": isa.name(),
+            "model": model.name(), "weights": source.to_string(), "precision": precision.name(), "threads": count,
+            "isa": isa.name(),
         });
         let job = images::Job {
             model: &model,
@@ -209,7 +227,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     if *json {
         let context = json!({
             "model": model.name(), "weights": source.to_string(), "input": images.dims(),
-            "threads": count, "isa": isa.name(),
+            "precision": precision.name(), "threads": count, "isa": isa.name(),
         });
         console::print_json(&document(context, &outputs, &files, images.count, shown.unwrap_or(TOP)))?;
     } else if let Some(shown) = shown {

@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use vgg_compiler::ir::{ParamId, TypedGraph};
+use vgg_compiler::ir::{ParamId, Precision, TypedGraph};
 use vgg_compiler::plan::{self, ExecutionPlan, Operand, Step, StepKind};
 use vgg_compiler::weights::Weights;
 use vgg_runtime as rt;
 use vgg_runtime::{
-    Arena, Isa, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, Program, Scratch, SharedBytes, Simd, Threads,
-    Workspace, ops,
+    Arena, Bf16, F16, Int8, Isa, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, Program, Scratch,
+    SharedBytes, Simd, Threads, Workspace, ops,
 };
 
 /// A planned network with packed weights, its memory and its threads.
@@ -30,6 +30,9 @@ enum StepWeights {
     GroupedConv(PackedGroupedConv),
     Gemm(PackedGemm),
     Affine(PackedAffine),
+    GemmF16(PackedGemm<F16>),
+    GemmBf16(PackedGemm<Bf16>),
+    GemmInt8(PackedGemm<Int8>),
 }
 
 /// Looks at a value that a step has completed: the step, and for each image of the batch its values in NCHW order.
@@ -68,12 +71,12 @@ impl Session {
         let mut packed = Vec::with_capacity(plan.steps.len());
         for (index, step) in plan.steps.iter().enumerate() {
             let later = plan.steps.get(index + 1..).unwrap_or_default();
-            let take = |&id: &ParamId| {
+            let take = |id: ParamId| {
                 let again = later.iter().any(|step| step.kind.params().contains(&id));
                 if again { weights.get(id).clone() } else { weights.take(id) }
             };
-            let tensors = step.kind.params().iter().map(take).collect();
-            packed.push(pack(&step.kind, batch, tensors).map_err(|error| error.in_layer(step.name.clone()))?);
+            let tensors: Vec<Bytes> = step.kind.params().into_iter().map(take).collect();
+            packed.push(pack(&step.kind, batch, &tensors).map_err(|error| error.in_layer(step.name.clone()))?);
         }
         let scratch_len = plan.steps.iter().map(|step| scratch_len(&step.kind, batch)).max().unwrap_or(0);
         let workspace = Workspace::new(plan.arena_len, scratch_len, threads, isa);
@@ -134,11 +137,12 @@ impl Session {
     }
 }
 
-/// Packs the parameters of a step.
-fn pack(kind: &StepKind, batch: usize, tensors: Vec<Bytes>) -> Result<StepWeights, rt::Error> {
-    match (kind, &tensors[..]) {
+/// Packs the tensors of a step, in the order of [`StepKind::params`].
+fn pack(kind: &StepKind, batch: usize, tensors: &[Bytes]) -> Result<StepWeights, rt::Error> {
+    let share = |weight: &Bytes| SharedBytes::new(weight.clone());
+    match (kind, tensors) {
         (StepKind::Conv(conv), [weight, bias]) if conv.is_plain() => {
-            PackedConv::share(conv_dims(conv, batch), &SharedBytes::new(weight.clone()), bias).map(StepWeights::Conv)
+            PackedConv::share(conv_dims(conv, batch), &share(weight), bias).map(StepWeights::Conv)
         }
         (StepKind::Conv(conv), [weight, bias]) => {
             PackedGroupedConv::pack(grouped_dims(conv, batch), weight, bias).map(StepWeights::GroupedConv)
@@ -146,8 +150,16 @@ fn pack(kind: &StepKind, batch: usize, tensors: Vec<Bytes>) -> Result<StepWeight
         (StepKind::Affine { .. }, [scale, shift, mean, variance]) => {
             PackedAffine::pack(affine_dims(kind, batch), scale, shift, mean, variance).map(StepWeights::Affine)
         }
-        (StepKind::Gemm { .. }, [weight, bias]) => {
-            PackedGemm::share(gemm_dims(kind, batch), &SharedBytes::new(weight.clone()), bias).map(StepWeights::Gemm)
+        (StepKind::Gemm { .. }, [weight, scale, bias]) => {
+            PackedGemm::share_scaled(gemm_dims(kind, batch), &share(weight), scale, bias).map(StepWeights::GemmInt8)
+        }
+        (StepKind::Gemm { precision, .. }, [weight, bias]) => {
+            let dims = gemm_dims(kind, batch);
+            match precision {
+                Precision::F16 => PackedGemm::share(dims, &share(weight), bias).map(StepWeights::GemmF16),
+                Precision::Bf16 => PackedGemm::share(dims, &share(weight), bias).map(StepWeights::GemmBf16),
+                _ => PackedGemm::share(dims, &share(weight), bias).map(StepWeights::Gemm),
+            }
         }
         _ => Ok(StepWeights::None),
     }
@@ -338,6 +350,15 @@ fn call<S: Simd>(
             ops::flatten(simd, threads, rt::FlattenDims { input: blocked(input), batch }, read, write);
         }
         (StepKind::Gemm { .. }, StepWeights::Gemm(packed)) => {
+            ops::gemm(simd, threads, gemm_dims(kind, batch), read, packed, write);
+        }
+        (StepKind::Gemm { .. }, StepWeights::GemmF16(packed)) => {
+            ops::gemm(simd, threads, gemm_dims(kind, batch), read, packed, write);
+        }
+        (StepKind::Gemm { .. }, StepWeights::GemmBf16(packed)) => {
+            ops::gemm(simd, threads, gemm_dims(kind, batch), read, packed, write);
+        }
+        (StepKind::Gemm { .. }, StepWeights::GemmInt8(packed)) => {
             ops::gemm(simd, threads, gemm_dims(kind, batch), read, packed, write);
         }
         (StepKind::Softmax { features }, _) => {

@@ -1,7 +1,7 @@
 //! `vgg show`: what a network is made of and how it is computed.
 
 use serde_json::{Value, json};
-use vgg_compiler::ir::{Node, Shape, TypedGraph, ValueId};
+use vgg_compiler::ir::{Node, Precision, Shape, TypedGraph, ValueId};
 use vgg_compiler::onnx::Network;
 use vgg_compiler::passes;
 use vgg_compiler::report::{LayerRow, grouped, layer_rows};
@@ -21,23 +21,27 @@ use crate::table::{Align, Table, bytes};
 Examples:
   vgg show vgg-d
   vgg show my-network.vgg --json
+  vgg show vgg-d --precision int8
   vgg show vgg-d --vgg > my-network.vgg
 
 With --json (extents are without the batch):
   {\"model\", \"name\", \"docs\": [..], \"recognised\" (of an ONNX file, or null),
    \"preprocessing\": null where unknown, or {\"name\" (of a preset, or null), \"text\", \"colours\", \"range\", \"mean\": [..],
                      \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"}, \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
-   \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
-   \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"macs\",
+   \"precision\" (of fully connected weights), \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
+   \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"bytes\" (of these in the weights file), \"macs\",
                \"step\" (that computes it), \"in_file\": [..] (nodes of an ONNX file that it computes)}],
    \"steps\": [{\"name\", \"layers\": [..], \"computes\", \"algorithm\" (null but for convolutions),
-              \"output\": [..], \"parameters\", \"macs\"}]}")]
+              \"output\": [..], \"parameters\", \"bytes\", \"macs\"}]}")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Print one JSON document
     #[arg(long, conflicts_with = "vgg")]
     json: bool,
+    /// How the weights of fully connected layers are kept: f32, f16, bf16 or int8 (rounded once, computed with as f32)
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: Precision,
     /// Print the declaration itself, as a .vgg file has it
     #[arg(long)]
     vgg: bool,
@@ -63,9 +67,9 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Error> {
             }
         };
     }
-    let compiled = model.compile(&CompileOptions::default())?;
+    let compiled = model.compile(&CompileOptions { precision: arguments.precision, ..CompileOptions::default() })?;
     if arguments.json {
-        console::print_json(&document(&model, &compiled))
+        console::print_json(&document(&model, &compiled, arguments.precision))
     } else {
         console::print(&text(&model, &compiled))
     }
@@ -106,6 +110,7 @@ fn text(model: &Model, compiled: &Compiled) -> String {
         ("computes", Align::Left),
         ("output", Align::Right),
         ("parameters", Align::Right),
+        ("bytes", Align::Right),
         ("MACs", Align::Right),
         ("in the file", Align::Left),
     ]);
@@ -113,13 +118,14 @@ fn text(model: &Model, compiled: &Compiled) -> String {
         let (output, parameters, macs) = (row.output_text(), grouped(row.parameters), grouped(row.macs));
         // What the step is named after is what it is known by.
         let name = model.name_in_file(&row.name);
-        table.row(vec![row.name, row.computes, output, parameters, macs, name]);
+        table.row(vec![row.name, row.computes, output, parameters, grouped(row.bytes), macs, name]);
     }
     table.row(vec![
         "total".into(),
         String::new(),
         outputs(graph, false),
         grouped(graph.param_count() as u64),
+        grouped(compiled.header().data_len as u64),
         grouped(graph.total_macs()),
     ]);
     let mut text = String::new();
@@ -157,7 +163,7 @@ fn outputs(graph: &TypedGraph, named: bool) -> String {
     graph.outputs.iter().map(output).collect::<Vec<_>>().join(", ")
 }
 
-fn document(model: &Model, compiled: &Compiled) -> Value {
+fn document(model: &Model, compiled: &Compiled, precision: Precision) -> Value {
     let Compiled { graph, plan, .. } = compiled;
     let extents = |shape: Shape| shape.dims();
     let step_of = |node: &Node| plan.steps.iter().find(|step| step.layers.contains(&node.name)).map(|step| &step.name);
@@ -169,7 +175,8 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
                 "name": node.name,
                 "op": node.op.op_type(),
                 "output": extents(graph.shape(node.output)),
-                "parameters": node.params.iter().map(|id| graph.params[id.0].len()).sum::<usize>(),
+                "parameters": graph.trained(node),
+                "bytes": graph.param_bytes(node),
                 "macs": graph.macs(node),
                 "step": step_of(node),
                 "in_file": model.names_in_file(&node.name),
@@ -179,7 +186,7 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
     let steps: Vec<Value> = layer_rows(graph, plan)
         .into_iter()
         .map(|row| {
-            let LayerRow { name, layers, computes, algorithm, output, parameters, macs } = row;
+            let LayerRow { name, layers, computes, algorithm, output, parameters, bytes, macs } = row;
             json!({
                 "name": name,
                 "layers": layers,
@@ -187,12 +194,14 @@ fn document(model: &Model, compiled: &Compiled) -> Value {
                 "algorithm": algorithm,
                 "output": output,
                 "parameters": parameters,
+                "bytes": bytes,
                 "macs": macs,
             })
         })
         .collect();
     json!({
         "model": model.name(),
+        "precision": precision.name(),
         "name": graph.name,
         "docs": graph.docs,
         "recognised": match &model.origin {

@@ -200,13 +200,16 @@ impl StepKind {
         }
     }
 
-    /// The parameters that it reads.
-    pub fn params(&self) -> &[ParamId] {
+    /// The parameters that it reads, in the order in which they are packed: of a fully connected layer the weight, the scales of its rows
+    /// if it has such, and the bias.
+    pub fn params(&self) -> Vec<ParamId> {
         match self {
-            StepKind::Conv(conv) => &conv.params,
-            StepKind::Gemm { params, .. } => params,
-            StepKind::Affine { params, .. } => params,
-            _ => &[],
+            StepKind::Conv(conv) => conv.params.to_vec(),
+            StepKind::Gemm { params: [weight, bias], scale, .. } => {
+                [Some(*weight), *scale, Some(*bias)].into_iter().flatten().collect()
+            }
+            StepKind::Affine { params, .. } => params.to_vec(),
+            _ => Vec::new(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::preprocess::MEAN_KEY;
 use crate::weights::Header;
 
 use super::preprocess::preprocess;
-use super::step::{call, layer, layer_type, number, weights_field, weights_reader, weights_type};
+use super::step::{call, element_type, layer, layer_type, number, weights_field, weights_reader, weights_type};
 
 /// Everything that the emission of one network reads.
 #[derive(Debug, Clone, Copy)]
@@ -169,13 +169,14 @@ fn weights(network: Network<'_>) -> TokenStream {
             continue;
         };
         let layer = layer_type(index, &step.kind);
-        let tensors = step.kind.params().iter().map(|id| {
+        let tensors = step.kind.params().into_iter().map(|id| {
             let key = &graph.params[id.0].key;
             let (start, end) = (number(header.ranges[id.0].start), number(header.ranges[id.0].end));
             quote!((#key, #start..#end))
         });
         let name = number(fields.len());
-        fields.push(quote!(#field: #ty));
+        let element = element_type(&step.kind);
+        fields.push(quote!(#field: #ty #element));
         packs.push(quote!(#field: file.#reader(LAYERS[#name], layers::#layer.dims(), [#(#tensors),*])?));
     }
     if let Some(range) = &header.mean {

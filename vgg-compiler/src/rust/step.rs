@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
-use crate::ir::Pool;
+use crate::ir::{Pool, Precision};
 use crate::plan::{Activation, Algorithm, Blocked, Combination, ConvStep, ExecutionPlan, Operand, Step, StepKind};
 
 /// A number without its type, which the place where it stands gives.
@@ -59,8 +59,19 @@ pub(super) fn weights_reader(kind: &StepKind) -> Option<Ident> {
     match kind {
         StepKind::Conv(conv) if conv.is_plain() => Some(Ident::new("conv", Span::call_site())),
         StepKind::Conv(_) => Some(Ident::new("grouped_conv", Span::call_site())),
+        StepKind::Gemm { precision: Precision::Int8, .. } => Some(Ident::new("gemm_scaled", Span::call_site())),
         StepKind::Gemm { .. } => Some(Ident::new("gemm", Span::call_site())),
         StepKind::Affine { .. } => Some(Ident::new("affine", Span::call_site())),
+        _ => None,
+    }
+}
+
+/// The type of the numbers of a step's weights, where it is not f32.
+pub(super) fn element_type(kind: &StepKind) -> Option<TokenStream> {
+    match kind {
+        StepKind::Gemm { precision: Precision::F16, .. } => Some(quote!(<::vgg_runtime::F16>)),
+        StepKind::Gemm { precision: Precision::Bf16, .. } => Some(quote!(<::vgg_runtime::Bf16>)),
+        StepKind::Gemm { precision: Precision::Int8, .. } => Some(quote!(<::vgg_runtime::Int8>)),
         _ => None,
     }
 }

@@ -23,10 +23,10 @@ impl PackedAffine {
     pub fn pack(dims: AffineDims, scale: &[u8], shift: &[u8], mean: &[u8], variance: &[u8]) -> Result<Self, Error> {
         let dims = dims.check();
         let (channels, block) = (dims.input.channels, dims.input.block);
-        let scale = Values::new("the scale", scale, channels)?;
-        let shift = Values::new("the shift", shift, channels)?;
-        let mean = Values::new("the mean", mean, channels)?;
-        let variance = Values::new("the variance", variance, channels)?;
+        let scale = Values::<f32>::new("the scale", scale, channels)?;
+        let shift = Values::<f32>::new("the shift", shift, channels)?;
+        let mean = Values::<f32>::new("the mean", mean, channels)?;
+        let variance = Values::<f32>::new("the variance", variance, channels)?;
         let len = dims.input.blocks() * block;
         let (mut scales, mut shifts) = (Aligned::zeroed(len), Aligned::zeroed(len));
         for index in 0..channels {

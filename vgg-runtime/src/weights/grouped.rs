@@ -43,8 +43,8 @@ impl PackedGroupedConv {
     pub fn pack(dims: GroupedConvDims, weight: &[u8], bias: &[u8]) -> Result<Self, Error> {
         let dims = dims.check();
         let taps = dims.kernel[0] * dims.kernel[1];
-        let weights = Values::new("the weight", weight, dims.output.channels * dims.group_inputs() * taps)?;
-        let biases = Values::new("the bias", bias, dims.output.channels)?;
+        let weights = Values::<f32>::new("the weight", weight, dims.output.channels * dims.group_inputs() * taps)?;
+        let biases = Values::<f32>::new("the bias", bias, dims.output.channels)?;
         let packed = match dims.algorithm {
             GroupedAlgorithm::Each(algorithm) => {
                 weights.check()?;
@@ -70,7 +70,7 @@ impl PackedGroupedConv {
     }
 }
 
-fn panels(dims: GroupedConvDims, weight: &Values<'_>, bias: &Values<'_>) -> Result<Packed, Error> {
+fn panels(dims: GroupedConvDims, weight: &Values<'_, f32>, bias: &Values<'_, f32>) -> Result<Packed, Error> {
     let depthwise = dims.algorithm == GroupedAlgorithm::Depthwise;
     let taps = dims.group_inputs() * dims.kernel[0] * dims.kernel[1];
     let count = if depthwise { dims.output.blocks() } else { dims.groups * group_panels(dims) };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use vgg_compiler::ir::TypedGraph;
+use vgg_compiler::ir::{Precision, TypedGraph};
 use vgg_compiler::onnx::Batch;
 use vgg_compiler::plan::Step;
 use vgg_compiler::weights::WeightsSource;
@@ -40,6 +40,8 @@ pub struct Options {
     pub isa: Isa,
     /// Whether every convolution is summed directly.
     pub exact: bool,
+    /// How the weights of fully connected layers are kept.
+    pub precision: Precision,
     /// Whether ONNX Runtime is measured, too, run by run in turns.
     pub against_ort: bool,
 }
@@ -50,10 +52,10 @@ pub struct Options {
 ///
 /// When the weights do not fit, when there is no room for a temporary file, when ONNX Runtime is asked for and is not there.
 pub fn bench(model: &Model, source: &WeightsSource, options: &Options, progress: &Progress) -> Result<Report, Error> {
-    let Options { batch, runs, threads, isa, exact, against_ort } = options;
+    let Options { batch, runs, threads, isa, exact, precision, against_ort } = options;
     // Before anything that takes time: is there an opponent?
     let ort_version = if *against_ort { Some(ort::version()?) } else { None };
-    let mut files = Files::new(model, *batch, *exact)?;
+    let mut files = Files::new(model, *batch, *exact, *precision)?;
     let compiled = files.compile()?;
     let weights = files.weights(source, progress)?;
     let images = Images::generated(compiled.graph.input_shape(), *batch, SEED);
@@ -97,6 +99,7 @@ pub fn bench(model: &Model, source: &WeightsSource, options: &Options, progress:
         batch: *batch,
         runs: *runs,
         threads: threads.count(),
+        precision: *precision,
         isa: isa.name(),
         time: Statistics::of(&samples.total),
         first: milliseconds(ours.first),
@@ -140,37 +143,44 @@ pub(super) struct Files<'a> {
     model: &'a Model,
     batch: usize,
     exact: bool,
+    precision: Precision,
     staging: Staging,
     exported: bool,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(model: &'a Model, batch: usize, exact: bool) -> Result<Self, Error> {
+    pub(super) fn new(model: &'a Model, batch: usize, exact: bool, precision: Precision) -> Result<Self, Error> {
         let staging = Staging::temporary().map_err(|error| Error::writing(&std::env::temp_dir(), &error))?;
-        Ok(Self { model, batch, exact, staging, exported: false })
+        Ok(Self { model, batch, exact, precision, staging, exported: false })
     }
 
     pub(super) fn compile(&self) -> Result<Compiled, Error> {
-        self.model.compile(&CompileOptions { batch: self.batch, exact: self.exact, ..CompileOptions::default() })
+        let &Self { batch, exact, precision, .. } = self;
+        self.model.compile(&CompileOptions { batch, exact, precision, ..CompileOptions::default() })
     }
 
     /// The network as an ONNX file, its weights in a file of their own beside it. Written once.
     fn export(&mut self, source: &WeightsSource, progress: &Progress) -> Result<PathBuf, Error> {
         let path = self.staging.path().join("model.onnx");
         if !self.exported {
-            let options =
-                export::Options { batch: Batch::Fixed(self.batch), external: true, ..export::Options::default() };
+            let options = export::Options {
+                batch: Batch::Fixed(self.batch),
+                external: true,
+                precision: self.precision,
+                ..export::Options::default()
+            };
             export(self.model, source, &path, &options, progress)?;
             self.exported = true;
         }
         Ok(path)
     }
 
-    /// A file with the weights of `source`: generated ones are written to one first, so that loading means the same for all.
+    /// A file with the weights of `source`: generated ones, and those that are rounded, are written to one first, so that loading means
+    /// the same for all.
     pub(super) fn weights(&mut self, source: &WeightsSource, progress: &Progress) -> Result<WeightsSource, Error> {
         match source {
-            WeightsSource::File(_) => Ok(source.clone()),
-            WeightsSource::Seeded(_) | WeightsSource::Imported { .. } => {
+            WeightsSource::File(_) if self.precision == Precision::F32 => Ok(source.clone()),
+            _ => {
                 let weights = self.export(source, progress)?.with_extension("safetensors");
                 memory::reset_peak();
                 Ok(WeightsSource::File(weights))
@@ -207,7 +217,7 @@ impl Subject {
     ) -> Result<Self, Error> {
         let Compiled { graph, plan, .. } = compiled;
         let start = Instant::now();
-        let tensors = weights.load_with(&graph, mapped::tensors)?;
+        let tensors = mapped::load(weights, &graph)?;
         let session = Session::taking(&graph, plan, tensors, threads.clone(), isa)?;
         let load = start.elapsed();
         let output = vec![0.0; session.output_len()];

@@ -10,6 +10,7 @@ mod statistics;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use vgg_compiler::ir::Precision;
 use vgg_runtime::Isa;
 
 pub use measure::{Options, bench};
@@ -32,8 +33,8 @@ use crate::run::{parse_threads, threads};
 /// reading memory, are measured in the same process with the same threads. Activations that stay in caches can be faster
 /// than memory: more than 100 % is possible.
 ///
-/// Loading is from the weights file, as it lies in the system's cache, to a network that can compute; generated weights are written
-/// to a temporary file first. The first inference transforms large weights as it goes, the second packs them. The peak of memory
+/// Loading is from the weights file, as it lies in the system's cache, to a network that can compute; generated and rounded weights
+/// are written to a temporary file first. The first inference transforms large weights as it goes, the second packs them. The peak of memory
 /// is that after the second inference.
 ///
 /// With --against ort ONNX Runtime computes the exported network in the same process, with as many threads, and the two take
@@ -44,10 +45,11 @@ use crate::run::{parse_threads, threads};
 Examples:
   vgg bench vgg-d
   vgg bench vgg-d --weights vgg16.safetensors --threads 1 --runs 31
+  vgg bench vgg-d --precision int8
   vgg bench my-network.vgg --batch 8 --against ort --json
 
 With --json (times in milliseconds; rates in 10^9 a second; numbers that are not finite are null):
-  {\"model\", \"weights\", \"batch\", \"runs\", \"threads\", \"precision\": \"f32\", \"isa\" (vector instructions),
+  {\"model\", \"weights\", \"batch\", \"runs\", \"threads\", \"precision\" (of fully connected weights), \"isa\" (vector instructions),
    \"median_ms\", \"min_ms\", \"max_ms\", \"spread\" (10th to 90th percentile, as a part of the median),
    \"noisy\" (a spread above 0.1), \"images_per_second\",
    \"first_ms\", \"second_ms\" (the first inferences; the second packs large weights), \"load_ms\" (from the weights file),
@@ -75,6 +77,9 @@ pub struct Arguments {
     /// Images of one inference
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// How the weights of fully connected layers are kept: f32, f16, bf16 or int8 (rounded once, computed with as f32)
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: Precision,
     /// Sum every convolution directly: no transforms, which multiply less and round more
     #[arg(long)]
     exact: bool,
@@ -97,12 +102,12 @@ enum Against {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { model, weights, threads: asked, runs, batch, exact, against, json, serve } = arguments;
+    let Arguments { model, weights, threads: asked, runs, batch, exact, precision, against, json, serve } = arguments;
     let model = model.open()?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     if let Some(input) = serve {
-        return serve::serve(&model, &source, input, &threads, isa, *exact, progress);
+        return serve::serve(&model, &source, input, &threads, isa, *exact, *precision, progress);
     }
     let options = Options {
         batch: *batch as usize,
@@ -110,6 +115,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
         threads,
         isa,
         exact: *exact,
+        precision: *precision,
         against_ort: *against == Some(Against::Ort),
     };
     let report = bench(&model, &source, &options, progress)?;

@@ -1,6 +1,7 @@
 //! What was measured, for people and for programs.
 
 use serde_json::{Value, json};
+use vgg_compiler::ir::Precision;
 
 use super::roofline::{Limits, Work};
 use super::statistics::Statistics;
@@ -22,6 +23,8 @@ pub struct Report {
     pub runs: usize,
     /// Threads.
     pub threads: usize,
+    /// How the weights of fully connected layers are kept.
+    pub precision: Precision,
     /// Vector instructions.
     pub isa: &'static str,
     /// Of one inference.
@@ -102,7 +105,7 @@ impl Report {
 
     /// The table and what stands around it.
     pub fn to_text(&self) -> String {
-        let Self { model, weights, batch, runs, threads, isa, time, limits, .. } = self;
+        let Self { model, weights, batch, runs, threads, precision, isa, time, limits, .. } = self;
         let mut table = Table::new(&[
             ("step", Align::Left),
             ("computes", Align::Left),
@@ -139,7 +142,7 @@ impl Report {
 
         let images = if *batch == 1 { "1 image".to_owned() } else { format!("{batch} images") };
         let plural = if *threads == 1 { "" } else { "s" };
-        let mut text = format!("{model}: {images}, f32, {threads} thread{plural}, {isa}, weights {weights}\n");
+        let mut text = format!("{model}: {images}, {precision}, {threads} thread{plural}, {isa}, weights {weights}\n");
         text += &format!(
             "the machine's limits with {threads} thread{plural}: {:.1} GFLOP/s of multiply-adds, {:.1} GB/s read from memory\n\n",
             limits.flops / 1e9,
@@ -194,7 +197,7 @@ impl Report {
             "batch": self.batch,
             "runs": self.runs,
             "threads": self.threads,
-            "precision": "f32",
+            "precision": self.precision.name(),
             "isa": self.isa,
             "median_ms": self.time.median,
             "min_ms": self.time.min,
@@ -271,6 +274,7 @@ mod tests {
             batch: 2,
             runs: 15,
             threads: 1,
+            precision: Precision::F32,
             isa: "portable",
             time: time(50.0),
             first: 70.0,

@@ -13,8 +13,8 @@ pub struct Work {
     pub flops: f64,
     /// Of these, what the algorithm cannot do without.
     pub arithmetic: f64,
-    /// Parameters in the form that the algorithm reads, and the activations read and written (with their halo), each once, at
-    /// four bytes.
+    /// Bytes of the parameters in the form that the algorithm reads, and of the activations read and written (with their halo), four
+    /// each, all once.
     pub bytes: f64,
 }
 
@@ -23,7 +23,7 @@ impl Work {
     pub fn of(graph: &TypedGraph, plan: &ExecutionPlan, step: &Step) -> Self {
         let nodes = || graph.nodes.iter().filter(|node| step.layers.contains(&node.name));
         let macs: u64 = nodes().map(|node| graph.macs(node)).sum();
-        let parameters: usize = nodes().flat_map(|node| &node.params).map(|id| graph.params[id.0].len()).sum();
+        let parameters: usize = nodes().flat_map(|node| &node.params).map(|id| graph.params[id.0].bytes()).sum();
         let values = |operand: Operand| match operand {
             Operand::Input => plan.batch * plan.input.len(),
             Operand::Output(index) => plan.output_range(index).len(),
@@ -35,7 +35,7 @@ impl Work {
             _ => (1.0, 1.0),
         };
         let activations = step.inputs.iter().map(|&input| values(input)).sum::<usize>() + written(plan, step, values);
-        let bytes = 4.0 * (weights * parameters as f64 + activations as f64);
+        let bytes = weights * parameters as f64 + 4.0 * activations as f64;
         Self { flops, arithmetic: arithmetic * flops, bytes }
     }
 }
@@ -190,7 +190,7 @@ mod tests {
     fn work_is_counted_for_the_batch_and_parameters_once() {
         let spec = parse_file("n.vgg", "N: 3 x 8 x 8 { conv3-16, maxpool; fc-10 }").unwrap();
         let count = |batch: usize| {
-            let compiled = compile(&spec, &CompileOptions { batch, logits: false, exact: true }).unwrap();
+            let compiled = compile(&spec, &CompileOptions { batch, exact: true, ..CompileOptions::default() }).unwrap();
             let (graph, plan) = (&compiled.graph, &compiled.plan);
             plan.steps.iter().map(|step| (step.name.clone(), Work::of(graph, plan, step))).collect::<Vec<_>>()
         };

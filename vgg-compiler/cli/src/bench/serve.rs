@@ -8,6 +8,7 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use serde_json::json;
+use vgg_compiler::ir::Precision;
 use vgg_compiler::weights::WeightsSource;
 use vgg_runtime::{Isa, Threads};
 
@@ -26,11 +27,12 @@ pub(super) fn serve(
     threads: &Threads,
     isa: Isa,
     exact: bool,
+    precision: Precision,
     progress: &Progress,
 ) -> Result<(), Error> {
     let shape = model.compile(&vgg_compiler::CompileOptions::default())?.graph.input_shape();
     let images = Images::read(input, shape)?;
-    let mut files = Files::new(model, images.count, exact)?;
+    let mut files = Files::new(model, images.count, exact, precision)?;
     let compiled = files.compile()?;
     let weights = files.weights(source, progress)?;
     let mut subject = Subject::load(compiled, &weights, images, threads, isa)?;

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use vgg_compiler::ir::{Op, TypedGraph, ValueId};
+use vgg_compiler::ir::{Op, Precision, Shape, TypedGraph, ValueId};
 use vgg_compiler::onnx::{self, Batch, ExportOptions, Outputs};
 use vgg_compiler::plan::{self, PlanOptions};
 use vgg_compiler::weights::{Weights, WeightsSource, canonical};
 use vgg_runtime::{Isa, Threads};
 
-use super::report::{Layer, Report};
+use super::report::{Layer, Report, Rounding};
 use crate::compare::Difference;
 use crate::error::{Error, Status};
 use crate::export::{export_error, weights_error};
 use crate::input::Images;
+use crate::mapped;
 use crate::model::load_weights;
 use crate::ort::{self, GraphOptimizationLevel, OrtModel, OrtOptions};
 use crate::progress::{Progress, Unit};
@@ -87,12 +88,63 @@ pub fn verify(
         ort_version,
         threads: threads.count(),
         isa: isa.name(),
+        precision: Precision::F32,
+        rounding: None,
         outputs: graph.outputs.iter().filter_map(|&output| graph.producer(output)).collect(),
         layers: layers.collect(),
         generated: None,
     };
     let outputs = graph.outputs.iter().map(|output| expected.get(output).cloned().unwrap_or_default());
     Ok((report, outputs.collect()))
+}
+
+/// How far the scores (the first output) of `graph`, whose weights are rounded, are from those of `whole`, the same network in f32: both as they are planned.
+/// None when `source` holds nothing but rounded numbers.
+///
+/// # Errors
+///
+/// When the weights do not fit.
+pub fn rounding(
+    graph: &TypedGraph,
+    whole: &TypedGraph,
+    source: &WeightsSource,
+    images: &Images,
+    threads: &Threads,
+    isa: Isa,
+    exact: bool,
+    progress: &Progress,
+) -> Result<Option<Rounding>, Error> {
+    let scores = |graph: &TypedGraph, weights: &Weights| {
+        let plan = plan::plan(graph, &PlanOptions { batch: images.count, barriers: Vec::new(), exact })?;
+        let mut session = Session::new(graph, plan, weights, threads.clone(), isa)?;
+        let last = graph.producer(graph.outputs[0]).map(|index| &graph.nodes[index]);
+        let softmax = last.filter(|node| matches!(node.op, Op::Softmax | Op::LogSoftmax));
+        let mut scores = Vec::new();
+        let mut output = vec![f32::NAN; session.output_len()];
+        session.run_observed(&images.values, &mut output, &mut |step, values| {
+            if softmax.is_some_and(|softmax| softmax.inputs.contains(&step.value)) {
+                scores = values.to_vec();
+            }
+        });
+        output.truncate(session.plan().output_range(0).len());
+        Ok::<_, Error>(if softmax.is_some() { scores } else { output })
+    };
+    let _stage = progress.step("running with f32 weights");
+    // What could be read for the rounded network and cannot for this one holds rounded numbers.
+    let Ok(weights) = mapped::load(source, whole) else { return Ok(None) };
+    let expected = scores(whole, &weights)?;
+    drop(weights);
+    let actual = scores(graph, &load_weights(source, graph, progress)?)?;
+    let same_top1 = match graph.output_shape() {
+        Shape::Image { .. } => None,
+        Shape::Flat { features } => {
+            let best = |scores: &[f32]| (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            let pairs = actual.chunks_exact(features).zip(expected.chunks_exact(features));
+            Some(pairs.filter(|(actual, expected)| best(actual) == best(expected)).count())
+        }
+    };
+    let difference = Difference::between(&actual, &expected);
+    Ok(Some(Rounding { difference, images: images.count, same_top1 }))
 }
 
 /// What ONNX Runtime computes for every layer of the exported model.

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use vgg_compiler::CompileOptions;
+use vgg_compiler::ir::Precision;
 use vgg_runtime::Isa;
 
 pub use generated::{Array, run_generated};
-pub use measure::{BOUND, verify};
-pub use report::{Generated, Layer, Report};
+pub use measure::{BOUND, rounding, verify};
+pub use report::{Generated, Layer, Report, Rounding};
 
 use crate::console;
 use crate::error::{Error, Status};
@@ -31,6 +32,10 @@ use crate::run::{parse_threads, threads};
 /// softmax as much more as before). Both are twice as large where Winograd's algorithm takes part. With --quiet the exit
 /// status alone speaks.
 ///
+/// With --precision both sides compute with the same rounded weights. What the rounding itself costs is told as well: how far the
+/// scores (before a softmax) are from those of the f32 weights, and for how many images the best class is the same. No bound is set
+/// on that.
+///
 /// ONNX Runtime is the library that ORT_DYLIB_PATH names, or else the copy that `cargo xtask ort` has fetched into
 /// target/python of this directory or one above it.
 #[derive(Debug, clap::Args)]
@@ -38,10 +43,11 @@ use crate::run::{parse_threads, threads};
 Examples:
   vgg verify vgg-d
   vgg verify vgg-d --weights vgg16.safetensors --input images.npy --json
+  vgg verify vgg-d --weights vgg16.safetensors --precision int8
   vgg verify my-network.vgg --weights my-network.safetensors --crate my-network
 
 With --json, whether or not the bounds hold (figures that are not finite are null):
-  {\"model\", \"weights\", \"input\": [N, C, H, W], \"ort_version\", \"threads\", \"isa\", \"pass\",
+  {\"model\", \"weights\", \"input\": [N, C, H, W], \"ort_version\", \"threads\", \"isa\", \"precision\", \"pass\",
    \"max_abs\", \"max_rel\" (of the network's output, the largest of all outputs: max|a-b|, and
                max|a-b| / max|b|),
    \"normwise\" (‖a-b‖₂ / ‖b‖₂, the largest of all layers),
@@ -50,6 +56,8 @@ With --json, whether or not the bounds hold (figures that are not finite are nul
                \"fused\": {\"max_abs\", \"max_rel\", \"normwise\"} of the run as planned, or null where
                         it stores no such value,
                \"in_file\" (what an ONNX file calls it)}],
+   \"against_f32\": null or {\"max_abs\", \"max_rel\", \"normwise\" (of the scores of rounded weights to those of the f32 ones),
+                         \"images\", \"same_top1\" (images whose best class is the same; null for feature maps)},
    \"crate\": null or {\"max_abs\", \"max_rel\", \"normwise\", \"path\", \"bound\", \"pass\"}}")]
 pub struct Arguments {
     #[command(flatten)]
@@ -66,6 +74,9 @@ pub struct Arguments {
     /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
+    /// How the weights of fully connected layers are kept: f32, f16, bf16 or int8 (rounded once, computed with as f32)
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: Precision,
     /// Sum every convolution directly: several times slower, but off by a few times less than Winograd's algorithm
     #[arg(long)]
     exact: bool,
@@ -78,9 +89,14 @@ pub struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
-    let Arguments { model, weights, input, generated, threads: asked, exact, logits, json } = arguments;
+    let Arguments { model, weights, input, generated, threads: asked, exact, precision, logits, json } = arguments;
     let model = model.open()?;
-    let graph = model.compile(&CompileOptions { logits: *logits, ..CompileOptions::default() })?.graph;
+    let graph = |precision: Precision| {
+        let options = CompileOptions { logits: *logits, precision, ..CompileOptions::default() };
+        model.compile(&options).map(|compiled| compiled.graph)
+    };
+    let whole = if *precision == Precision::F32 { None } else { Some(graph(Precision::F32)?) };
+    let graph = graph(*precision)?;
     let source = weights_source(&model, weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     let shape = graph.input_shape();
@@ -92,6 +108,10 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
         generated::check(directory)?;
     }
     let (mut report, expected) = verify(&graph, &source, &images, &threads, isa, *exact, progress)?;
+    report.precision = *precision;
+    if let Some(whole) = whole {
+        report.rounding = rounding(&graph, &whole, &source, &images, &threads, isa, *exact, progress)?;
+    }
     report.model = model.name().to_owned();
     for layer in &mut report.layers {
         layer.in_file = model.name_in_file(&layer.name);

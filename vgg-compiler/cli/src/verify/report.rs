@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use vgg_compiler::ir::Shape;
+use vgg_compiler::ir::{Precision, Shape};
 
 use super::generated::Array;
 use super::measure::OUTPUT_BOUND;
@@ -26,6 +26,10 @@ pub struct Report {
     pub threads: usize,
     /// Vector instructions that were used here.
     pub isa: &'static str,
+    /// How the weights of fully connected layers are kept.
+    pub precision: Precision,
+    /// What their rounding costs.
+    pub rounding: Option<Rounding>,
     /// Which of the layers make the network's outputs.
     pub outputs: Vec<usize>,
     /// The layers, in order.
@@ -51,6 +55,17 @@ pub struct Layer {
     pub bound: f64,
     /// What an ONNX file calls it; empty for other models.
     pub in_file: String,
+}
+
+/// How far the scores of rounded weights are from those of the f32 weights that they were made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rounding {
+    /// The difference of the scores, before a softmax.
+    pub difference: Difference,
+    /// Images.
+    pub images: usize,
+    /// Images whose best class is the same, for a network of classes.
+    pub same_top1: Option<usize>,
 }
 
 /// How far the output of a generated crate is from ONNX Runtime's.
@@ -211,6 +226,12 @@ impl Report {
             object["pass"] = json!(generated.pass());
             object
         });
+        let rounding = self.rounding.map(|rounding| {
+            let mut object = figures(rounding.difference);
+            object["images"] = json!(rounding.images);
+            object["same_top1"] = json!(rounding.same_top1);
+            object
+        });
         let output = self.output();
         json!({
             "model": self.model,
@@ -219,11 +240,13 @@ impl Report {
             "ort_version": self.ort_version,
             "threads": self.threads,
             "isa": self.isa,
+            "precision": self.precision.name(),
             "pass": self.pass(),
             "max_abs": output.max_abs,
             "max_rel": output.max_rel,
             "normwise": self.normwise(),
             "layers": layers,
+            "against_f32": rounding,
             "crate": generated,
         })
     }
@@ -269,15 +292,37 @@ impl Report {
             ]);
         }
         let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
-        format!(
-            "{}\n{} with {}, {threads}, {}: {} ONNX Runtime {}\n",
+        let precision =
+            if self.precision == Precision::F32 { String::new() } else { format!(" rounded to {}", self.precision) };
+        let text = format!(
+            "{}\n{} with {}{precision}, {threads}, {}: {} ONNX Runtime {}\n",
             table.render(),
             self.model,
             self.weights,
             self.isa,
             if self.pass() { "agrees with" } else { "DISAGREES with" },
             self.ort_version
-        )
+        );
+        text + &self.rounding_text()
+    }
+
+    /// The line about what the rounding of weights costs, if they are rounded.
+    fn rounding_text(&self) -> String {
+        match self.rounding {
+            Some(Rounding { difference, images, same_top1 }) => {
+                let classes = same_top1.map_or_else(String::new, |same| {
+                    format!("; the best class is the same for {same} of {images} images")
+                });
+                format!(
+                    "{} against f32 weights: the scores differ by {:.1e} (normwise){classes}\n",
+                    self.precision, difference.normwise
+                )
+            }
+            None if self.precision != Precision::F32 => {
+                format!("{} against f32 weights: not known, {} has no other numbers\n", self.precision, self.weights)
+            }
+            None => String::new(),
+        }
     }
 }
 
@@ -306,6 +351,8 @@ mod tests {
             ort_version: "1.32.0".into(),
             threads: 1,
             isa: "portable",
+            precision: Precision::F32,
+            rounding: None,
             outputs: vec![1],
             layers: vec![layer("conv1", 1e-7), layer("conv2", normwise)],
             generated: None,
@@ -323,6 +370,26 @@ mod tests {
             assert!(report.failure().to_string().starts_with("error: layer `conv2`: "), "{}", report.failure());
             assert!(report.to_text().contains("FAILED") && report.to_text().contains("DISAGREES"));
         }
+    }
+
+    #[test]
+    fn what_rounding_costs_is_told_and_fails_nothing() {
+        let difference = Difference { max_abs: 0.5, max_rel: 0.25, normwise: 0.125 };
+        let rounding = Some(Rounding { difference, images: 3, same_top1: Some(2) });
+        let report = Report { precision: Precision::Int8, rounding, ..report(0.0) };
+        assert!(report.pass());
+        let document = report.to_json();
+        assert_eq!(document["precision"], "int8");
+        assert_eq!(
+            document["against_f32"],
+            json!({"max_abs": 0.5, "max_rel": 0.25, "normwise": 0.125, "images": 3, "same_top1": 2})
+        );
+        let text = report.to_text();
+        let line = "int8 against f32 weights: the scores differ by 1.2e-1 (normwise); the best class is the same for 2 of 3 images";
+        assert!(text.contains(line) && text.contains("seeded:0 rounded to int8"), "{text}");
+        let unknown = Report { rounding: None, ..report };
+        assert_eq!(unknown.to_json()["against_f32"], Value::Null);
+        assert!(unknown.to_text().contains("int8 against f32 weights: not known"), "{}", unknown.to_text());
     }
 
     #[test]

@@ -52,13 +52,12 @@ fn show_has_the_layers_and_the_plan() {
     );
     assert_eq!(tiny["docs"], json!(["A small one."]));
     let layers = tiny["layers"].as_array().unwrap();
-    assert!(
-        layers.iter().all(|layer| keys(layer) == ["name", "op", "output", "parameters", "macs", "step", "in_file"])
-    );
+    let expected = ["name", "op", "output", "parameters", "bytes", "macs", "step", "in_file"];
+    assert!(layers.iter().all(|layer| keys(layer) == expected));
     let relu = layers.iter().find(|layer| layer["name"] == "relu1_1").unwrap();
     assert_eq!((&relu["op"], &relu["step"], &relu["output"]), (&json!("Relu"), &json!("conv1_1"), &json!([8, 16, 16])));
     let steps = tiny["steps"].as_array().unwrap();
-    let fields = ["name", "layers", "computes", "algorithm", "output", "parameters", "macs"];
+    let fields = ["name", "layers", "computes", "algorithm", "output", "parameters", "bytes", "macs"];
     assert!(steps.iter().all(|step| keys(step) == fields));
     assert_eq!((&steps[0]["layers"], &steps[0]["algorithm"]), (&json!(["conv1_1", "relu1_1"]), &json!("direct")));
     let sum: u64 = steps.iter().map(|step| step["parameters"].as_u64().unwrap()).sum();

@@ -8,6 +8,7 @@ mod import;
 mod interrupt;
 mod list_show;
 mod mistakes;
+mod precision;
 mod run;
 mod support;
 mod verify;

@@ -15,7 +15,10 @@ fn the_best_classes_of_each_image() {
     assert_eq!(place.ok(&["run", "tiny.vgg", "--input", "x.npy"]).lines().count(), 1 + 3 * 5);
 
     let document = place.json(&["run", "tiny.vgg", "--input", "x.npy", "--top", "2", "--threads", "1", "--json"]);
-    assert_eq!(keys(&document), ["model", "weights", "input", "threads", "isa", "output", "images", "written", "taps"]);
+    assert_eq!(
+        keys(&document),
+        ["model", "weights", "input", "precision", "threads", "isa", "output", "images", "written", "taps"]
+    );
     assert_eq!((&document["input"], &document["output"]), (&json!([3, 3, 16, 16]), &json!([3, 10])));
     assert_eq!((&document["weights"], &document["threads"]), (&json!("seeded:0"), &json!(1)));
     let images = document["images"].as_array().unwrap();

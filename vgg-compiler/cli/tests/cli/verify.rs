@@ -38,11 +38,13 @@ fn every_layer_is_compared() {
             "ort_version",
             "threads",
             "isa",
+            "precision",
             "pass",
             "max_abs",
             "max_rel",
             "normwise",
             "layers",
+            "against_f32",
             "crate"
         ]
     );

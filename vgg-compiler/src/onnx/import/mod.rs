@@ -11,7 +11,6 @@
 
 mod affine;
 mod constant;
-mod dequantize;
 mod error;
 #[cfg(test)]
 #[expect(clippy::panic, clippy::expect_used, reason = "only tests use it")]

@@ -15,6 +15,7 @@ pub const SUPPORTED: &[(&str, &str)] = &[
     ("Constant", "evaluated"),
     ("ConstantOfShape", "evaluated"),
     ("Conv", "`conv` with any kernel, stride, padding, `auto_pad`, dilations and groups, in two dimensions"),
+    ("DequantizeLinear", "of constants"),
     ("Div", "by a constant: folded into a neighbour's weights, or a layer of its own"),
     ("Dropout", "removed"),
     ("Equal", "of constants"),

@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod axes;
+mod dequantize;
 
 pub(super) use axes::{order, sliced};
 
@@ -54,6 +55,10 @@ impl<'e> Folder<'e> {
             "Cast" => {
                 self.charge(node, input(0)?.len())?;
                 cast(node, input(0)?)?
+            }
+            "DequantizeLinear" => {
+                self.charge(node, input(0)?.len())?;
+                dequantize::dequantize(node, input(0)?, input(1)?, inputs.get(2).copied().flatten())?
             }
             "Gather" => axes::gather(node, input(0)?, input(1)?, &mut |count| self.charge(node, count))?,
             "Slice" => {

@@ -2,9 +2,9 @@
 //!
 //! Source: <https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html>.
 
-use super::constant::{Constant, Data, floats, to_bytes};
-use super::error::Refusal;
-use super::node::Node;
+use super::super::constant::{Constant, Data, floats, to_bytes};
+use super::super::error::Refusal;
+use super::super::node::Node;
 
 /// `(x - zero_point) * scale`, with one scale for all or one for each index of an axis.
 pub(super) fn dequantize(
