@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vgg_cli::reference::evaluate;
 use vgg_cli::session::Session;
-use vgg_compiler::ir::{Node, Op, Shape, TypedGraph, ValueId};
+use vgg_compiler::ir::{Node, Op, Precision, Shape, TypedGraph, ValueId};
 use vgg_compiler::onnx::{self, Batch, ExportOptions, Outputs};
 use vgg_compiler::plan::{PlanOptions, plan};
 use vgg_compiler::weights::{Weights, canonical, seeded};
@@ -43,7 +43,11 @@ impl Prepared {
     /// # Panics
     /// When the case cannot be compiled, or there is no place for files.
     pub fn new(case: &Case) -> Self {
-        let compiled = case.compile(1);
+        let mut compiled = case.compile(1);
+        if case.precision != Precision::F32 {
+            // The numbers to be judged by are the rounded ones.
+            compiled.declared = compiled.graph.clone();
+        }
         let tensors = seeded(&compiled.declared, case.weights_seed);
         let resolve = |graph: &TypedGraph| {
             Weights::resolve(graph, tensors.clone(), "seeded")

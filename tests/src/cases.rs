@@ -4,7 +4,7 @@
 //! full size; [`options`], [`channels`], [`sizes`] and [`random`] are small networks that reach every option of the language and every
 //! edge of a block or tile; [`crate::graphs`] has the operators that the language has no words for.
 
-use vgg_compiler::ir::{Graph, Op};
+use vgg_compiler::ir::{Graph, Op, Precision};
 use vgg_compiler::spec::ModelSpec;
 use vgg_compiler::spec::parse::parse_file;
 use vgg_compiler::spec::variants::{VARIANTS, Variant};
@@ -23,6 +23,8 @@ pub struct Case {
     pub weights_seed: u64,
     /// The seed of the images.
     pub images_seed: u64,
+    /// How the weights of fully connected layers are kept.
+    pub precision: Precision,
 }
 
 /// Where a network comes from.
@@ -39,17 +41,41 @@ pub enum Network {
 impl Case {
     /// The case of a declaration.
     pub fn of_text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), network: Network::Text(text.into()), weights_seed: 1, images_seed: 2 }
+        Self {
+            name: name.into(),
+            network: Network::Text(text.into()),
+            weights_seed: 1,
+            images_seed: 2,
+            precision: Precision::F32,
+        }
     }
 
     /// The case of a built-in variant.
     pub fn of_variant(variant: &'static Variant) -> Self {
-        Self { name: variant.name.to_owned(), network: Network::Variant(variant), weights_seed: 1, images_seed: 2 }
+        Self {
+            name: variant.name.to_owned(),
+            network: Network::Variant(variant),
+            weights_seed: 1,
+            images_seed: 2,
+            precision: Precision::F32,
+        }
     }
 
     /// The case of a graph.
     pub fn of_graph(name: impl Into<String>, graph: Graph) -> Self {
-        Self { name: name.into(), network: Network::Graph(Box::new(graph)), weights_seed: 1, images_seed: 2 }
+        Self {
+            name: name.into(),
+            network: Network::Graph(Box::new(graph)),
+            weights_seed: 1,
+            images_seed: 2,
+            precision: Precision::F32,
+        }
+    }
+
+    /// The same with the weights of fully connected layers in `precision`.
+    #[must_use]
+    pub fn rounded(self, precision: Precision) -> Self {
+        Self { name: format!("{}, {precision}", self.name), precision, ..self }
     }
 
     /// The network for `batch` images at a time.
@@ -57,7 +83,7 @@ impl Case {
     /// # Panics
     /// When it cannot be compiled: a mistake in the list of cases.
     pub fn compile(&self, batch: usize) -> Compiled {
-        let options = CompileOptions { batch, ..CompileOptions::default() };
+        let options = CompileOptions { batch, precision: self.precision, ..CompileOptions::default() };
         let compiled = match &self.network {
             Network::Variant(variant) => {
                 let spec = variant.spec().unwrap_or_else(|errors| panic!("{}: {errors}", self.name));
@@ -86,6 +112,21 @@ impl Case {
 /// The nine built-in variants at full size.
 pub fn variants() -> Vec<Case> {
     VARIANTS.iter().map(Case::of_variant).collect()
+}
+
+/// Fully connected layers around every edge of a tile, whose weights are rounded.
+pub fn rounded() -> Vec<Case> {
+    let declarations = [
+        ("a head", "3 x 6 x 6 { conv3-8; fc-12, fc-7, softmax }"),
+        ("wide", "8 x 4 x 4 { maxpool; fc-70, fc-33(linear), fc-13(relu), fc-1 }"),
+        ("folded", "3 x 8 x 8 { conv3-8, bn, maxpool; fc-40, dropout, fc-5, softmax }"),
+        ("large", "16 x 12 x 12 { conv1-16; fc-50, fc-10 }"),
+    ];
+    let cases = declarations.iter().flat_map(|(name, body)| {
+        let rounded = [Precision::F16, Precision::Bf16, Precision::Int8];
+        rounded.map(|precision| Case::of_text(format!("rounded {name}"), format!("N: {body}")).rounded(precision))
+    });
+    cases.collect()
 }
 
 /// Every option of the language, alone and in the combinations that the planner treats differently.

@@ -7,6 +7,7 @@ use similar::TextDiff;
 use crate::cases::Case;
 use crate::graphs;
 use vgg_compiler::Compiled;
+use vgg_compiler::ir::Precision;
 use vgg_compiler::rust::{Network, PackageOptions, RuntimeSource, package};
 
 /// The variable that makes the tests write their golden files instead of comparing them.
@@ -66,10 +67,15 @@ const DECLARED: [(&str, &str); 2] = [
     ),
 ];
 
+/// The network of [`generated`] whose weights are rounded.
+const ROUNDED: &str = "Rounded: 2 x 6 x 7 { conv3-9, maxpool; fc-14, fc-5, softmax }";
+
 /// The networks whose generated code is kept, and compiled, as golden files, named after their directory.
 pub fn generated() -> Vec<Case> {
     let declared = DECLARED.iter().map(|(name, text)| Case::of_text(*name, *text));
-    declared.chain([graphs::every_operator(), graphs::two_outputs()]).collect()
+    let rounded = [("halves", Precision::F16), ("wholes", Precision::Int8)];
+    let rounded = rounded.map(|(name, precision)| Case { precision, ..Case::of_text(name, ROUNDED) });
+    declared.chain([graphs::every_operator(), graphs::two_outputs()]).chain(rounded).collect()
 }
 
 /// The files `model.rs` and `names.rs` of the crate of a network.

@@ -62,6 +62,11 @@ fn every_option() {
 }
 
 #[test]
+fn rounded_weights() {
+    all("rounded weights", &cases::rounded(), Scope::SMALL).assert_conforms(12, 3_000);
+}
+
+#[test]
 fn pools_and_softmax_of_graphs() {
     all("pools and softmax", &graphs::pools(), Scope::SMALL).assert_conforms(20, 4_000);
 }
@@ -105,6 +110,7 @@ fn names_of_cases_are_unique() {
         cases::channels(),
         cases::sizes(),
         cases::random(),
+        cases::rounded(),
         graphs::pools(),
         graphs::branches(),
         graphs::convolutions(),

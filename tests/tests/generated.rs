@@ -7,6 +7,8 @@ use vgg_runtime::{Isa, Threads};
 use vgg_tests::compare::{Tolerance, assert_close};
 use vgg_tests::golden::generated;
 
+#[path = "../golden/halves/mod.rs"]
+mod halves;
 #[path = "../golden/normalised/mod.rs"]
 mod normalised;
 #[path = "../golden/operators/mod.rs"]
@@ -15,6 +17,8 @@ mod operators;
 mod outputs;
 #[path = "../golden/tiny/mod.rs"]
 mod tiny;
+#[path = "../golden/wholes/mod.rs"]
+mod wholes;
 
 macro_rules! as_the_session {
     ($name:literal, $model:ty) => {
@@ -57,6 +61,16 @@ fn a_network_of_convolutions_pools_and_a_head() {
 #[test]
 fn a_network_with_batch_norm_that_gives_images() {
     as_the_session!("normalised", normalised::names::Normalised);
+}
+
+#[test]
+fn a_network_with_weights_of_f16() {
+    as_the_session!("halves", halves::names::Rounded);
+}
+
+#[test]
+fn a_network_with_weights_of_int8() {
+    as_the_session!("wholes", wholes::names::Rounded);
 }
 
 #[test]
