@@ -173,6 +173,7 @@ fn the_file_is_what_the_format_says() {
         assert_eq!(json(&bytes), json(&theirs));
 
         assert_eq!(source.load(&graph).unwrap(), weights, "the file of this network is taken as it is");
+        assert!(canonical::is_of(&graph, &path) && !canonical::is_of(&every_operator(false), &path));
         assert!(canonical::open(&every_operator(false), &bytes.clone().into(), "x").is_none());
         assert!(canonical::open(&graph, &bytes[..bytes.len() - 1].to_vec().into(), "x").is_none());
     }

@@ -19,7 +19,8 @@
 //! Source: <https://github.com/huggingface/safetensors#format>.
 
 use std::cmp::Reverse;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -123,6 +124,18 @@ fn dtype(precision: Precision) -> &'static str {
         Precision::Bf16 => "BF16",
         Precision::Int8 => "I8",
     }
+}
+
+/// Whether the file at `path` is the canonical file of this very graph, as far as its header and its length tell.
+pub fn is_of(graph: &Graph, path: &Path) -> bool {
+    let header = Header::new(&graph.params);
+    let mut found = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        let len = file.metadata()?.len();
+        file.take(header.bytes.len() as u64).read_to_end(&mut found)?;
+        Ok(len)
+    });
+    read.is_ok_and(|len| len == header.file_len() as u64) && found == header.bytes
 }
 
 /// The weights of `graph` in `bytes`, the content of the file `origin`, when it is the canonical file of this very graph. They share its

@@ -1,7 +1,7 @@
 //! Fully connected layers: weights stay in rows as in the file, and every row is read once from start to end. Weights of two bytes or one
 //! become f32 when they are loaded, exactly; all else is the same.
 //!
-//! A single image takes as long as reading the weights: twelve rows at a time, far from each other, a vector of each in turn, keep as
+//! A single image takes as long as reading the weights: twelve rows at a time (six of small numbers), far from each other, a vector of each in turn, keep as
 //! many memory requests in flight as there can be. The eight lanes of a sum collect the features `lane, lane + 8, lane + 16, ..` in this
 //! order for every tile, so that neither the batch nor the partition changes a result.
 
@@ -15,6 +15,10 @@ use crate::weights::Rows;
 
 /// Rows that are read at once for a single image: as many sums as fit the sixteen registers of AVX2 beside an input.
 const STREAMS: usize = 12;
+
+/// The same for weights of two bytes and of one, whose cache lines are in use for four steps and for eight: rows of a power of two of
+/// bytes fall into one set of the first-level cache, which has eight ways or twelve.
+const SMALL_STREAMS: usize = 6;
 
 /// Images whose sums are kept at the same time.
 const GROUP: usize = 32;
@@ -55,7 +59,11 @@ impl<S: Simd, W: Element> Problem<'_, S, W> {
     #[inline(always)]
     fn rows(&self, rows: Range<usize>) {
         if self.dims.batch == 1 {
-            let rest = self.streams::<STREAMS>(rows);
+            let rest = if size_of::<W>() < size_of::<f32>() {
+                self.streams::<SMALL_STREAMS>(rows)
+            } else {
+                self.streams::<STREAMS>(rows)
+            };
             let rest = self.streams::<4>(rest);
             self.streams::<1>(rest);
         } else {

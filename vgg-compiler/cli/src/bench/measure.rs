@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vgg_compiler::ir::{Precision, TypedGraph};
 use vgg_compiler::onnx::Batch;
 use vgg_compiler::plan::Step;
-use vgg_compiler::weights::WeightsSource;
+use vgg_compiler::weights::{WeightsSource, canonical};
 use vgg_compiler::{CompileOptions, Compiled};
 use vgg_runtime::{Isa, Threads};
 
@@ -180,6 +180,7 @@ impl<'a> Files<'a> {
     pub(super) fn weights(&mut self, source: &WeightsSource, progress: &Progress) -> Result<WeightsSource, Error> {
         match source {
             WeightsSource::File(_) if self.precision == Precision::F32 => Ok(source.clone()),
+            WeightsSource::File(path) if canonical::is_of(&self.compile()?.graph, path) => Ok(source.clone()),
             _ => {
                 let weights = self.export(source, progress)?.with_extension("safetensors");
                 memory::reset_peak();

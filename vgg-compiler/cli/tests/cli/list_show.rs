@@ -35,6 +35,7 @@ fn show_has_the_layers_and_the_plan() {
         keys(&tiny),
         [
             "model",
+            "precision",
             "name",
             "docs",
             "recognised",
@@ -85,7 +86,7 @@ fn help_and_version() {
         assert!(place.ok(&["--help"]).lines().any(|line| line.trim_start().starts_with(command)));
     }
     // What is said of options that do nothing yet is true: there are none.
-    for absent in ["--precision", "--svg", "--html"] {
+    for absent in ["--svg", "--html"] {
         let all: String = ["show", "build", "run", "verify"].map(|command| place.ok(&[command, "--help"])).concat();
         assert!(!all.contains(absent), "{absent}");
     }
