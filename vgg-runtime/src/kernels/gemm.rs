@@ -20,6 +20,12 @@ const STREAMS: usize = 12;
 /// bytes fall into one set of the first-level cache, which has eight ways or twelve.
 const SMALL_STREAMS: usize = 6;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Bytes from a line of small weights that is read to the one that is asked for.
+const AHEAD: usize = 8 * LINE;
+
 /// Images whose sums are kept at the same time.
 const GROUP: usize = 32;
 
@@ -98,14 +104,21 @@ impl<S: Simd, W: Element> Problem<'_, S, W> {
         let input = self.input[..features].as_ptr();
         let mut sums = [simd.splat(0.0); ROWS];
         let whole = features / BLOCK * BLOCK;
-        for at in (0..whole).step_by(BLOCK) {
-            // SAFETY: the pointer is to `features` values, and `at + 8 <= whole <= features`.
-            let input = unsafe { simd.load(input.add(at)) };
-            for i in 0..ROWS {
-                // SAFETY: as above.
-                let weights = unsafe { W::load(simd, weights[i].add(at)) };
-                sums[i] = simd.mul_add(weights, input, sums[i]);
+        let line = LINE / size_of::<W>();
+        let lines = if size_of::<W>() < size_of::<f32>() { features / line * line } else { 0 };
+        for start in (0..lines).step_by(line) {
+            // So few bytes pass between two lines that the processor itself does not look far enough ahead.
+            for row in weights {
+                simd.prefetch(row.wrapping_add(start).wrapping_byte_add(AHEAD).cast());
             }
+            for at in (start..start + line).step_by(BLOCK) {
+                // SAFETY: every pointer is to `features` values, and `at + 8 <= lines <= features`.
+                unsafe { self.step(&mut sums, weights, input, at) };
+            }
+        }
+        for at in (lines..whole).step_by(BLOCK) {
+            // SAFETY: every pointer is to `features` values, and `at + 8 <= whole <= features`.
+            unsafe { self.step(&mut sums, weights, input, at) };
         }
         if whole < features {
             let input = tail(simd, &self.input[whole..features]);
@@ -114,6 +127,27 @@ impl<S: Simd, W: Element> Problem<'_, S, W> {
             }
         }
         sums
+    }
+
+    /// Adds to `sums` what the eight features from `at` on give.
+    ///
+    /// # Safety
+    /// - Every pointer is valid for reads of 8 values from `at` on.
+    #[inline(always)]
+    unsafe fn step<const ROWS: usize>(
+        &self,
+        sums: &mut [S::Vector; ROWS],
+        weights: [*const W; ROWS],
+        input: *const f32,
+        at: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        let input = unsafe { self.simd.load(input.add(at)) };
+        for i in 0..ROWS {
+            // SAFETY: the caller's promise.
+            let weights = unsafe { W::load(self.simd, weights[i].add(at)) };
+            sums[i] = self.simd.mul_add(weights, input, sums[i]);
+        }
     }
 
     /// The weights of an output row.
