@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Images: little-endian f32, C order, shape [N, C, H, W] with any N
     #[arg(long, short, value_name = "X.npy")]
     input: PathBuf,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
+    /// A file with weights (.safetensors, .pth, .caffemodel, .mat, .h5, .onnx), or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Write the output of the network as an array: [N, classes], or [N, C, H, W]

@@ -7,13 +7,16 @@
 
 pub mod canonical;
 mod error;
-mod foreign;
+mod half;
+mod magic;
 mod normal;
+pub mod readers;
 mod resolve;
 mod safetensors;
 mod seeded;
 mod source;
 mod tensors;
+mod view;
 
 pub use canonical::Header;
 pub use error::WeightsError;
@@ -23,3 +26,4 @@ pub use safetensors::{parse, read};
 pub use seeded::seeded;
 pub use source::WeightsSource;
 pub use tensors::{Tensor, Tensors};
+pub use view::{ElementType, SourceTensor, View};

@@ -1,12 +1,12 @@
 //! Where weights come from, as a command line says it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::WeightsError;
+use super::readers::{self, Adapted};
 use super::resolve::Weights;
-use super::safetensors::read;
 use super::seeded::seeded;
 use super::tensors::Tensors;
 use crate::ir::TypedGraph;
@@ -45,12 +45,25 @@ impl WeightsSource {
 
     /// The weights of `graph` from here: everything that is wrong with them, or a tensor for each of its parameters.
     pub fn load(&self, graph: &TypedGraph) -> Result<Weights, Vec<WeightsError>> {
-        let tensors = match self {
-            Self::Seeded(seed) => seeded(graph, *seed),
-            Self::File(path) => read(path).map_err(|error| vec![error])?,
-            Self::Imported { tensors, .. } => Tensors::clone(tensors),
+        self.load_with(graph, readers::load).map(|(weights, _)| weights)
+    }
+
+    /// The same, with another way to the tensors of a file than [`readers::load`], and what was done to the numbers of a file
+    /// that is not canonical, a clause each.
+    pub fn load_with(
+        &self,
+        graph: &TypedGraph,
+        read: impl FnOnce(&Path, &TypedGraph) -> Result<Adapted, Vec<WeightsError>>,
+    ) -> Result<(Weights, Vec<String>), Vec<WeightsError>> {
+        let origin = self.to_string();
+        let Adapted { tensors, notes, .. } = match self {
+            Self::Seeded(seed) => {
+                return Weights::resolve(graph, seeded(graph, *seed), &origin).map(|found| (found, Vec::new()));
+            }
+            Self::File(path) => read(path, graph)?,
+            Self::Imported { tensors, .. } => readers::imported(tensors, Vec::new()).adapt(graph, &origin)?,
         };
-        Weights::resolve(graph, tensors, &self.to_string())
+        Weights::resolve(graph, tensors, &origin).map(|weights| (weights, notes))
     }
 }
 

@@ -61,7 +61,7 @@ With --json (times in milliseconds; rates in 10^9 a second; numbers that are not
 pub struct Arguments {
     /// A built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     model: OsString,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
+    /// A file with weights (.safetensors, .pth, .caffemodel, .mat, .h5, .onnx), or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]
