@@ -10,3 +10,4 @@ mod mistakes;
 mod run;
 mod support;
 mod verify;
+mod weights;
