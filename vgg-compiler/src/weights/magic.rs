@@ -76,8 +76,12 @@ pub(super) fn magic(bytes: &[u8]) -> Option<Magic> {
     if page.iter().any(|begin| text.starts_with(begin)) {
         return foreign("a web page", FETCH);
     }
-    // The first field of an ONNX model is the version of its format, a small number.
-    if begins(b"\x08") && bytes.get(1).is_some_and(|&version| (1..=32).contains(&version)) && !at(8, b"{") {
+    // The first field of an ONNX model is the version of its format, a small number. The extents of a blob of Caffe begin alike,
+    // but their second field is a number as well.
+    if let &[0x08, 1..=32, second, ..] = bytes
+        && second != 0x10
+        && !at(8, b"{")
+    {
         return Some(Magic::Onnx);
     }
     None

@@ -218,9 +218,65 @@ impl View {
         if self.is_row_major() && self.element == ElementType::F32 {
             return Tensor { shape, data: self.data.slice(..(4 * self.len()).min(self.data.len())) };
         }
+        if self.element == ElementType::F32 {
+            return Tensor { shape, data: self.gathered().into() };
+        }
         let mut data = Vec::with_capacity(4 * self.len());
         self.for_each(&mut |value| data.extend_from_slice(&(value as f32).to_le_bytes()));
         Tensor { shape, data: data.into() }
+    }
+
+    /// Elements of four bytes in C order. A line of the cache that is read is used whole before the next: matrices of half a gigabyte are
+    /// transposed here.
+    fn gathered(&self) -> Vec<u8> {
+        const RUN: usize = 16;
+        let (source, _) = self.data.as_chunks::<4>();
+        let mut target = vec![[0u8; 4]; self.len()];
+        let axes: Vec<(usize, usize, usize)> = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .zip(row_major(&self.shape))
+            .map(|((&extent, &from), to)| (extent, from, to))
+            .collect();
+        let densest =
+            axes.iter().enumerate().filter(|(_, (extent, ..))| *extent > 1).min_by_key(|(_, (_, from, _))| *from);
+        let Some((along, &(extent, from, to))) = densest.filter(|_| !target.is_empty()) else {
+            target.iter_mut().zip(source).for_each(|(target, source)| *target = *source);
+            return target.into_flattened();
+        };
+        let others: Vec<_> =
+            axes.iter().enumerate().filter(|(axis, _)| *axis != along).map(|(_, axis)| *axis).collect();
+        for begin in (0..extent).step_by(RUN) {
+            let count = RUN.min(extent - begin);
+            let mut index = vec![0usize; others.len()];
+            let (mut read, mut write) = (begin * from, begin * to);
+            loop {
+                for step in 0..count {
+                    if let (Some(target), Some(source)) =
+                        (target.get_mut(write + step * to), source.get(read + step * from))
+                    {
+                        *target = *source;
+                    }
+                }
+                // The next index of the other axes, as an odometer counts.
+                let mut turned = false;
+                for (position, &(extent, from, to)) in index.iter_mut().zip(&others).rev() {
+                    *position += 1;
+                    (read, write) = (read + from, write + to);
+                    if *position < extent {
+                        turned = true;
+                        break;
+                    }
+                    (read, write) = (read - extent * from, write - extent * to);
+                    *position = 0;
+                }
+                if !turned {
+                    break;
+                }
+            }
+        }
+        target.into_flattened()
     }
 
     /// Calls `visit` with every element in C order.
@@ -341,6 +397,14 @@ mod tests {
             }
         }
         assert_eq!(values(&permuted), expected);
+        // The other way to the same numbers, in every order of larger axes.
+        let large = counting(&[3, 20, 1, 17]);
+        for axes in [[1, 0, 3, 2], [3, 2, 1, 0], [3, 0, 1, 2], [0, 3, 2, 1], [2, 3, 0, 1]] {
+            let permuted = large.permuted(&axes).unwrap();
+            let mut visited = Vec::new();
+            permuted.for_each(&mut |value| visited.push(value as f32));
+            assert_eq!(values(&permuted), visited, "{axes:?}");
+        }
         assert_eq!(view.permuted(&[0, 0, 1]), None);
         assert_eq!(view.permuted(&[0, 1]), None);
         let split = counting(&[6, 2]).split(0, &[2, 3]).unwrap();

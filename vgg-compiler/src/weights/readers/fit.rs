@@ -96,12 +96,11 @@ pub enum Match {
     Order,
 }
 
-/// The pairs of layers of a network and of a file, and how they were found. In place of a pair's second part stands none where the
-/// file has no layer.
-pub(super) fn pairs<'a>(
-    file: &'a WeightsFile,
-    net: &[NetLayer<'_>],
-) -> Option<(Match, Vec<(&'a SourceLayer, Option<&'a SourceLayer>)>)> {
+/// A layer of a file that has a weight, and the batch normalisation behind it.
+pub(super) type Weighted<'a> = (&'a SourceLayer, Option<&'a SourceLayer>);
+
+/// The layers of a file that are those of a network, in the network's order, and how they were found.
+pub(super) fn pairs<'a>(file: &'a WeightsFile, net: &[NetLayer<'_>]) -> Option<(Match, Vec<Weighted<'a>>)> {
     let weighted = file.weighted();
     let find = |wanted: &str| weighted.iter().find(|(layer, _)| layer.name == wanted).copied();
     let all = |name: &dyn Fn(&NetLayer<'_>) -> String| {
@@ -123,7 +122,7 @@ pub(super) fn pairs<'a>(
 
 /// Whether the order of the names is that of the network as far as shapes do not say: layers of the same shape may differ in numbers
 /// alone.
-fn ordered(layers: &[(&SourceLayer, Option<&SourceLayer>)]) -> bool {
+fn ordered(layers: &[Weighted<'_>]) -> bool {
     let skeleton = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     let shape = |layer: &SourceLayer| layer.parts.get(&Role::Weight).map(|part| part.view.shape().to_vec());
     layers.iter().enumerate().all(|(index, (one, _))| {

@@ -184,7 +184,7 @@ impl Reader<'_> {
             Datatype::FloatingPoint { size: 2, .. } => ElementType::F16,
             Datatype::FloatingPoint { size: 4, .. } => ElementType::F32,
             Datatype::FloatingPoint { size: 8, .. } => ElementType::F64,
-            Datatype::FixedPoint { size: size @ 1..=8, .. } => ElementType::Int(*size as u8),
+            Datatype::FixedPoint { size: size @ 1..=8, .. } => ElementType::Int(*size),
             other => return Err(place(printable(&format!("elements of the type {other:?}")).into())),
         };
         let shape = dataset.shape().iter().map(|&extent| usize::try_from(extent)).collect::<Result<Vec<_>, _>>();
