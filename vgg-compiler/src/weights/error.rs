@@ -43,7 +43,7 @@ pub enum WeightsError {
         help: &'static str,
     },
     /// A file that contradicts itself, or holds what is not read.
-    #[error("{}: this {container} file cannot be read: {problem}", path.display())]
+    #[error("{}: this {container} cannot be read: {problem}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -34,10 +34,13 @@ pub(super) struct Fit {
     pub(super) comparison: Comparison,
 }
 
+/// A network and how the layers of a file compare with its.
+pub(super) type Closest = (&'static str, Comparison);
+
 /// The networks that the weights of `file` fit, the surest first; and in their absence the closest one.
-pub(super) fn identify(file: &WeightsFile) -> Result<(Vec<Fit>, Option<(&'static str, Comparison)>), Error> {
+pub(super) fn identify(file: &WeightsFile) -> Result<(Vec<Fit>, Option<Closest>), Error> {
     let mut fits: Vec<Fit> = Vec::new();
-    let mut closest: Option<(&'static str, Comparison)> = None;
+    let mut closest: Option<Closest> = None;
     for variant in &VARIANTS {
         let graph = compile(&variant.spec()?, &CompileOptions::default())?.graph;
         let Some(comparison) = file.compare(&graph) else { continue };

@@ -31,9 +31,9 @@ impl Container {
     /// A few words for people.
     pub fn description(self) -> &'static str {
         match self {
-            Self::Safetensors => "safetensors",
-            Self::TorchZip => "PyTorch (ZIP archive)",
-            Self::TorchLegacy => "PyTorch (legacy stream)",
+            Self::Safetensors => "safetensors file",
+            Self::TorchZip => "PyTorch file (ZIP archive)",
+            Self::TorchLegacy => "PyTorch file (legacy stream)",
             Self::Caffe => "Caffe model",
             Self::Matlab => "MATLAB 5 file",
             Self::Hdf5 => "HDF5 file of Keras",

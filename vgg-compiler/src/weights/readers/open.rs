@@ -33,7 +33,7 @@ pub(super) fn foreign(bytes: &Bytes, path: &Path) -> Result<Option<WeightsFile>,
         Some(Magic::Zip) => {
             let archive = match Archive::open(bytes.clone()) {
                 Ok(archive) => archive,
-                Err(problem) => return Err(unreadable(path, "ZIP", problem)),
+                Err(problem) => return Err(unreadable(path, "ZIP archive", problem)),
             };
             if archive.names().any(|name| name.ends_with(".npy")) {
                 return Err(format(
