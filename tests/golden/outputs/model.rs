@@ -19,7 +19,8 @@ use super::names::LAYERS;
 #[derive(Debug)]
 pub struct Model {
     conv1: PackedConv,
-    gemm3: PackedGemm,
+    conv2: PackedConv,
+    gemm5: PackedGemm,
 }
 
 impl Model {
@@ -61,11 +62,17 @@ impl Model {
                     layers::Conv1.dims(),
                     [("conv1.weight", 44..836), ("conv1.bias", 0..44)],
                 )?,
-            gemm3: file
-                .gemm(
+            conv2: file
+                .conv(
                     LAYERS[1],
-                    layers::Gemm3.dims(),
-                    [("fc1.weight", 860..5084), ("fc1.bias", 836..860)],
+                    layers::Conv2.dims(),
+                    [("conv2.weight", 880..5236), ("conv2.bias", 836..880)],
+                )?,
+            gemm5: file
+                .gemm(
+                    LAYERS[2],
+                    layers::Gemm5.dims(),
+                    [("fc1.weight", 5260..9484), ("fc1.bias", 5236..5260)],
                 )?,
         })
     }
@@ -105,20 +112,25 @@ impl Model {
     pub const OUTPUT_LEN: usize = 182;
 
     /// Bytes of the weights file.
-    pub const WEIGHTS_LEN: usize = 5404;
+    pub const WEIGHTS_LEN: usize = 9996;
 }
 
 /// Values of the arena that holds every activation of one inference.
-const ARENA_LEN: usize = 480;
+const ARENA_LEN: usize = 1088;
 
 /// Values that each thread needs inside a kernel: the most that any layer asks for.
-const SCRATCH_LEN: usize = largest(&[ops::conv_scratch_len(layers::Conv1::DIMS)]);
+const SCRATCH_LEN: usize = largest(
+    &[
+        ops::conv_scratch_len(layers::Conv1::DIMS),
+        ops::conv_scratch_len(layers::Conv2::DIMS),
+    ],
+);
 
 /// The first bytes of the weights file: a safetensors header, which must match to the letter.
-const WEIGHTS_HEADER: &[u8] = b"8\x01\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"},\"conv1.bias\":{\"dtype\":\"F32\",\"shape\":[11],\"data_offsets\":[0,44]},\"conv1.weight\":{\"dtype\":\"F32\",\"shape\":[11,2,3,3],\"data_offsets\":[44,836]},\"fc1.bias\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[836,860]},\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[6,176],\"data_offsets\":[860,5084]}}       ";
+const WEIGHTS_HEADER: &[u8] = b"\xF8\x01\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"},\"conv1.bias\":{\"dtype\":\"F32\",\"shape\":[11],\"data_offsets\":[0,44]},\"conv1.weight\":{\"dtype\":\"F32\",\"shape\":[11,2,3,3],\"data_offsets\":[44,836]},\"conv2.bias\":{\"dtype\":\"F32\",\"shape\":[11],\"data_offsets\":[836,880]},\"conv2.weight\":{\"dtype\":\"F32\",\"shape\":[11,11,3,3],\"data_offsets\":[880,5236]},\"fc1.bias\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[5236,5260]},\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[6,176],\"data_offsets\":[5260,9484]}}                                                    ";
 
 /// Bytes of the weights file behind its header.
-const WEIGHTS_DATA_LEN: usize = 5084;
+const WEIGHTS_DATA_LEN: usize = 9484;
 
 const fn largest(values: &[usize]) -> usize {
     let (mut largest, mut index) = (0, 0);
@@ -178,26 +190,34 @@ impl Program for Inference<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { model, threads, arena, scratch, input, output } = self;
         {
-            ops::pack(simd, threads, layers::Pack0, input, arena.get_mut(256..476));
+            ops::pack(simd, threads, layers::Pack0, input, arena.get_mut(576..796));
         }
         {
-            let (read, write) = arena.pair(256..476, 0..256);
+            let (read, write) = arena.pair(576..796, 0..576);
             ops::conv(simd, threads, layers::Conv1, read, &model.conv1, write, scratch);
         }
         {
-            let (read, write) = arena.pair(0..256, 256..432);
-            ops::flatten(simd, threads, layers::Flatten2, read, write);
+            let (read, write) = arena.pair(0..576, 576..832);
+            ops::conv(simd, threads, layers::Conv2, read, &model.conv2, write, scratch);
         }
         {
-            let (read, write) = arena.pair(256..432, 432..438);
-            ops::gemm(simd, threads, layers::Gemm3, read, &model.gemm3, write);
+            let ([read0, read1], write) = arena.reads([576..832, 0..576], 832..1088);
+            ops::combine(simd, threads, layers::Combine3, [read0, read1], write);
+        }
+        {
+            let (read, write) = arena.pair(832..1088, 576..752);
+            ops::flatten(simd, threads, layers::Flatten4, read, write);
+        }
+        {
+            let (read, write) = arena.pair(576..752, 752..758);
+            ops::gemm(simd, threads, layers::Gemm5, read, &model.gemm5, write);
         }
         {
             ops::softmax(
                 simd,
                 threads,
-                layers::Softmax4,
-                arena.get(432..438),
+                layers::Softmax6,
+                arena.get(752..758),
                 &mut output[176..182],
             );
         }
@@ -205,8 +225,8 @@ impl Program for Inference<'_> {
             ops::flatten(
                 simd,
                 threads,
-                layers::Flatten5,
-                arena.get(0..256),
+                layers::Flatten7,
+                arena.get(0..576),
                 &mut output[0..176],
             );
         }
@@ -243,7 +263,7 @@ mod layers {
         }
     }
 
-    /// conv 3x3 direct, pad 1 + relu + maxpool 2x2, stride 2: 2x9x8 c1 halo 1 to 11x4x4 c8.
+    /// conv 3x3 direct, pad 1 + relu + maxpool 2x2, stride 2: 2x9x8 c1 halo 1 to 11x4x4 c8 halo 1.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Conv1;
 
@@ -261,7 +281,7 @@ mod layers {
                 height: 4,
                 width: 4,
                 block: 8,
-                halo: [0, 0, 0, 0],
+                halo: [1, 1, 1, 1],
             },
             kernel: [3, 3],
             strides: [1, 1],
@@ -286,11 +306,92 @@ mod layers {
         }
     }
 
+    /// conv 3x3 direct, pad 1: 11x4x4 c8 halo 1 to 11x4x4 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Conv2;
+
+    impl Conv2 {
+        pub(super) const DIMS: ConvDims = ConvDims {
+            input: Blocked {
+                channels: 11,
+                height: 4,
+                width: 4,
+                block: 8,
+                halo: [1, 1, 1, 1],
+            },
+            output: Blocked {
+                channels: 11,
+                height: 4,
+                width: 4,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            kernel: [3, 3],
+            strides: [1, 1],
+            pads: [1, 1, 1, 1],
+            relu: false,
+            pool: None,
+            algorithm: Algorithm::Direct,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<ConvDims> for Conv2 {
+        #[inline(always)]
+        fn dims(self) -> ConvDims {
+            Self::DIMS
+        }
+    }
+
+    /// add + relu: 11x4x4 c8 and 11x4x4 c8 halo 1 to 11x4x4 c8.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Combine3;
+
+    impl Combine3 {
+        pub(super) const DIMS: CombineDims = CombineDims {
+            inputs: [
+                Blocked {
+                    channels: 11,
+                    height: 4,
+                    width: 4,
+                    block: 8,
+                    halo: [0, 0, 0, 0],
+                },
+                Blocked {
+                    channels: 11,
+                    height: 4,
+                    width: 4,
+                    block: 8,
+                    halo: [1, 1, 1, 1],
+                },
+            ],
+            output: Blocked {
+                channels: 11,
+                height: 4,
+                width: 4,
+                block: 8,
+                halo: [0, 0, 0, 0],
+            },
+            operation: Combination::Add,
+            relu: true,
+            batch: 1,
+        }
+            .check();
+    }
+
+    impl Layer<CombineDims> for Combine3 {
+        #[inline(always)]
+        fn dims(self) -> CombineDims {
+            Self::DIMS
+        }
+    }
+
     /// 11x4x4 c8 to CHW.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Flatten2;
+    pub(super) struct Flatten4;
 
-    impl Flatten2 {
+    impl Flatten4 {
         pub(super) const DIMS: FlattenDims = FlattenDims {
             input: Blocked {
                 channels: 11,
@@ -304,7 +405,7 @@ mod layers {
             .check();
     }
 
-    impl Layer<FlattenDims> for Flatten2 {
+    impl Layer<FlattenDims> for Flatten4 {
         #[inline(always)]
         fn dims(self) -> FlattenDims {
             Self::DIMS
@@ -313,9 +414,9 @@ mod layers {
 
     /// gemm 176 to 6.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Gemm3;
+    pub(super) struct Gemm5;
 
-    impl Gemm3 {
+    impl Gemm5 {
         pub(super) const DIMS: GemmDims = GemmDims {
             in_features: 176usize,
             out_features: 6usize,
@@ -325,7 +426,7 @@ mod layers {
             .check();
     }
 
-    impl Layer<GemmDims> for Gemm3 {
+    impl Layer<GemmDims> for Gemm5 {
         #[inline(always)]
         fn dims(self) -> GemmDims {
             Self::DIMS
@@ -334,9 +435,9 @@ mod layers {
 
     /// softmax.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Softmax4;
+    pub(super) struct Softmax6;
 
-    impl Softmax4 {
+    impl Softmax6 {
         pub(super) const DIMS: SoftmaxDims = SoftmaxDims {
             features: 6usize,
             batch: 1,
@@ -344,32 +445,32 @@ mod layers {
             .check();
     }
 
-    impl Layer<SoftmaxDims> for Softmax4 {
+    impl Layer<SoftmaxDims> for Softmax6 {
         #[inline(always)]
         fn dims(self) -> SoftmaxDims {
             Self::DIMS
         }
     }
 
-    /// 11x4x4 c8 to CHW.
+    /// 11x4x4 c8 halo 1 to CHW.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Flatten5;
+    pub(super) struct Flatten7;
 
-    impl Flatten5 {
+    impl Flatten7 {
         pub(super) const DIMS: FlattenDims = FlattenDims {
             input: Blocked {
                 channels: 11,
                 height: 4,
                 width: 4,
                 block: 8,
-                halo: [0, 0, 0, 0],
+                halo: [1, 1, 1, 1],
             },
             batch: 1,
         }
             .check();
     }
 
-    impl Layer<FlattenDims> for Flatten5 {
+    impl Layer<FlattenDims> for Flatten7 {
         #[inline(always)]
         fn dims(self) -> FlattenDims {
             Self::DIMS

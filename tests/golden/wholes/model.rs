@@ -6,10 +6,11 @@ use std::path::Path;
 
 #[allow(unused_imports, reason = "not every network has every kind of layer")]
 use ::vgg_runtime::{
-    Algorithm, Arena, AveragePoolDims, Blocked, ConvDims, Error, FileBytes, FlatReluDims,
-    FlattenDims, GemmDims, Isa, Layer, LrnDims, MaxPoolDims, PackDims, PackedConv,
-    PackedGemm, PoolWindow, Program, ReluDims, Scratch, Simd, SoftmaxDims, Threads,
-    WeightsFile, Workspace, ops,
+    Activation, ActivationDims, AffineDims, Algorithm, Arena, AveragePoolDims, Blocked,
+    Combination, CombineDims, ConcatDims, ConvDims, Error, FileBytes, FlattenDims,
+    GemmDims, GroupedAlgorithm, GroupedConvDims, Isa, Layer, LrnDims, MaxPoolDims,
+    PackDims, PackedAffine, PackedConv, PackedGemm, PackedGroupedConv, PoolWindow,
+    Program, Scratch, Simd, SoftmaxDims, Threads, WeightsFile, Workspace, ops,
 };
 
 use super::names::LAYERS;

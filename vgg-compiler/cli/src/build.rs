@@ -44,7 +44,7 @@ pub struct Arguments {
     /// The directory to make. One that is there must be empty, or --force be given
     #[arg(long, short, visible_alias = "output", value_name = "DIR")]
     out: PathBuf,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
+    /// A file with weights (.safetensors, .pth, .caffemodel, .mat, .h5, .onnx), or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// The name of the crate [default: that of the network in snake case: vgg_d]

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::{bench, build, console, export, list, run, show, staging, verify};
+use crate::{bench, build, console, export, list, run, show, staging, verify, weights};
 
 /// Compiles networks of the VGG family to ONNX and to standalone Rust, runs them, proves that both agree, and measures them.
 #[derive(Debug, Parser)]
@@ -21,8 +21,8 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 MODEL is a built-in variant (`vgg list`) or the path of a .vgg or .onnx file. WEIGHTS is the path
-of a .safetensors file, or seeded[:N] for generated numbers, the same on every machine; an .onnx
-model brings its own.
+of a .safetensors, .pth, .caffemodel, .mat, .h5 or .onnx file, or seeded[:N] for generated numbers,
+the same on every machine; an .onnx model brings its own.
 
 Exit status: 0 done; 1 a comparison was not met; 2 wrong usage; 3 an input was refused (model,
 weights, image, array); 4 the system failed (disk, permission, a library that is not there); 130 interrupted.
@@ -34,7 +34,8 @@ Examples:
   vgg build vgg-d --weights vgg16.safetensors --out vgg16
   vgg run vgg-d --weights vgg16.safetensors --image cat.jpg --preprocess torchvision
   vgg verify vgg-d
-  vgg bench vgg-d --against ort";
+  vgg bench vgg-d --against ort
+  vgg weights convert vgg16.pth -o vgg16.safetensors --for vgg-d";
 
 #[derive(Debug, Args)]
 struct Global {
@@ -52,6 +53,7 @@ enum Command {
     Run(run::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Weights(weights::Arguments),
 }
 
 /// Does what the command line `arguments` (the program's name first) asks for, and says how it ended.
@@ -84,6 +86,7 @@ impl Command {
             Self::Build(arguments) => build::execute(arguments, &progress)?,
             Self::Run(arguments) => return run::execute(arguments, &progress),
             Self::Bench(arguments) => bench::execute(arguments, &progress)?,
+            Self::Weights(arguments) => weights::execute(arguments, &progress)?,
             Self::Verify(arguments) => return verify::execute(arguments, &progress),
         }
         Ok(ExitCode::SUCCESS)

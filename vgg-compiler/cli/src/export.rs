@@ -34,7 +34,7 @@ pub struct Arguments {
     /// The ONNX file to write
     #[arg(long, short, visible_alias = "out", value_name = "F.onnx")]
     output: PathBuf,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
+    /// A file with weights (.safetensors, .pth, .caffemodel, .mat, .h5, .onnx), or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Images of one inference, or `dynamic` for any number
@@ -227,8 +227,8 @@ fn file_name(path: &Path) -> Result<String, Error> {
 /// Refuses to overwrite what is read.
 pub(crate) fn refuse_input(path: &Path, model: &Model, source: &WeightsSource) -> Result<(), Error> {
     let weights = match source {
-        WeightsSource::File(weights) => Some(weights.as_path()),
-        WeightsSource::Seeded(_) | WeightsSource::Imported { .. } => None,
+        WeightsSource::File(path) | WeightsSource::Imported { path, .. } => Some(path.as_path()),
+        WeightsSource::Seeded(_) => None,
     };
     for (input, what) in [(model.path(), "model"), (weights, "weights")] {
         if input.is_some_and(|input| same_file(input, path)) {

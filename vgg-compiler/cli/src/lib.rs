@@ -4,7 +4,7 @@
 //! ([`export::export`], [`build::build`], [`run::run`], [`verify::verify`], [`bench::bench`]), and what the command prints.
 //!
 //! ```text
-//! cli ─► list  show  export  build  run  verify  bench   one file or folder a subcommand
+//! cli ─► list  show  export  build  run  verify  bench  weights   one file or folder a subcommand
 //!          │     │     │       │      │     │      │
 //!          └─────┴─────┴───┬───┴──────┴─────┼──────┘
 //!   model  input  staging  progress         ort  compare    what they share
@@ -39,6 +39,7 @@ pub mod show;
 pub mod staging;
 mod table;
 pub mod verify;
+pub mod weights;
 
 pub use cli::main;
 pub use error::{Error, Status};

@@ -5,23 +5,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vgg_compiler::ir::TypedGraph;
-use vgg_compiler::weights::{Tensors, Weights, WeightsError, WeightsSource, canonical, parse, read};
+use vgg_compiler::weights::readers::{self, Adapted};
+use vgg_compiler::weights::{Weights, WeightsError, WeightsSource, canonical};
 use vgg_runtime::{FileBytes, FilePart};
 
-/// The weights of `graph` from `source`, those of a file where they lie. A tensor's memory is given back when its last owner drops it.
+/// The weights of `graph` from `source`, those of a file where they lie, and what was done to them. A tensor's memory is given back when its last owner drops it.
 ///
 /// # Errors
 ///
 /// As [`WeightsSource::load`].
-pub(crate) fn load(source: &WeightsSource, graph: &TypedGraph) -> Result<Weights, Vec<WeightsError>> {
+pub(crate) fn load(source: &WeightsSource, graph: &TypedGraph) -> Result<(Weights, Vec<String>), Vec<WeightsError>> {
     if let WeightsSource::File(path) = source
         && graph.is_rounded()
         && let Some(file) = map(path)
         && let Some(weights) = canonical::open(graph, &Bytes::from_owner(Whole(Arc::clone(&file))), &source.to_string())
     {
-        return Ok(weights?.moved(|tensor| part(&file, &tensor).unwrap_or(tensor)));
+        return Ok((weights?.moved(|tensor| part(&file, &tensor).unwrap_or(tensor)), Vec::new()));
     }
-    source.load_with(graph, tensors)
+    source.load_with(graph, adapted)
 }
 
 fn map(path: &Path) -> Option<Arc<FileBytes>> {
@@ -34,23 +35,27 @@ fn part(file: &Arc<FileBytes>, tensor: &Bytes) -> Option<Bytes> {
     part.map(Bytes::from_owner)
 }
 
-/// The tensors of the file at `path`, where they lie. A tensor's memory is given back when its last owner drops it.
+/// The tensors of the file at `path` for `graph`, where they lie unless they had to be changed. A tensor's memory is given back when its
+/// last owner drops it.
 ///
 /// Nobody may write to the file or cut it off while a command runs: see [`FileBytes`].
 ///
 /// # Errors
 ///
-/// As [`read()`].
-fn tensors(path: &Path) -> Result<Tensors, WeightsError> {
+/// As [`readers::load`].
+fn adapted(path: &Path, graph: &TypedGraph) -> Result<Adapted, Vec<WeightsError>> {
     // What cannot be mapped is the reader's business, and so is saying why.
-    let Some(file) = map(path) else { return read(path) };
-    let mut tensors = parse(Bytes::from_owner(Whole(Arc::clone(&file))), path)?;
-    for tensor in tensors.values_mut() {
+    let Some(file) = map(path) else { return readers::load(path, graph) };
+    let whole = Bytes::from_owner(Whole(Arc::clone(&file)));
+    let read = readers::parse(whole, path).map_err(|error| vec![error])?;
+    let mut adapted = read.adapt(graph, &path.display().to_string())?;
+    drop(read);
+    for tensor in adapted.tensors.values_mut() {
         if let Some(part) = part(&file, &tensor.data) {
             tensor.data = part;
         }
     }
-    Ok(tensors)
+    Ok(adapted)
 }
 
 /// All of a file.

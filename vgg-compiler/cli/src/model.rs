@@ -12,6 +12,7 @@ use vgg_compiler::preprocess::Preprocess;
 use vgg_compiler::spec::names::file_stem;
 use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
 use vgg_compiler::spec::variants;
+use vgg_compiler::weights::readers;
 use vgg_compiler::weights::{Tensors, Weights, WeightsSource};
 use vgg_compiler::{CompileOptions, Compiled, compile, compile_graph};
 
@@ -304,9 +305,10 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
         progress.note(&format!("{}: {}", foreign.path.display(), foreign.summary));
     }
     match option {
-        Some(text) => match text.to_str() {
-            Some(text) => Ok(WeightsSource::parse(text)?),
-            None => Ok(WeightsSource::File(text.into())),
+        Some(text) => match text.to_str().map(WeightsSource::parse).transpose()? {
+            Some(WeightsSource::File(path)) => file_source(path),
+            Some(source) => Ok(source),
+            None => file_source(text.into()),
         },
         None => match &model.origin {
             Origin::Onnx(foreign) => {
@@ -318,6 +320,19 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
             }
         },
     }
+}
+
+/// The weights in the file at `path`. Those of an ONNX model come with their network.
+///
+/// # Errors
+///
+/// When it is an ONNX model that cannot be read.
+pub fn file_source(path: PathBuf) -> Result<WeightsSource, Error> {
+    if readers::is_onnx(&path) {
+        let tensors = Arc::new(onnx::import(&path, &ImportOptions::default())?.tensors);
+        return Ok(WeightsSource::Imported { path, tensors });
+    }
+    Ok(WeightsSource::File(path))
 }
 
 /// The name of `source` that may stand in files: without directories, so that they do not differ from place to place. Weights that
@@ -347,6 +362,11 @@ pub fn load_weights(source: &WeightsSource, graph: &TypedGraph, progress: &Progr
         WeightsSource::Seeded(_) => "generating",
         WeightsSource::File(_) | WeightsSource::Imported { .. } => "reading",
     };
-    let _stage = progress.step(format!("{verb} the weights ({source})"));
-    Ok(mapped::load(source, graph)?)
+    let stage = progress.step(format!("{verb} the weights ({source})"));
+    let (weights, notes) = mapped::load(source, graph)?;
+    drop(stage);
+    for note in notes {
+        progress.note(&format!("{source}: {note}"));
+    }
+    Ok(weights)
 }

@@ -80,7 +80,7 @@ pub struct Arguments {
     /// The colour behind transparent pixels, as RRGGBB
     #[arg(long, value_name = "RRGGBB", default_value = "ffffff", value_parser = parse_colour, conflicts_with = "input")]
     background: [u8; 3],
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
+    /// A file with weights (.safetensors, .pth, .caffemodel, .mat, .h5, .onnx), or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Write the (first) output of the network as an array: [N, classes], or [N, C, H, W]

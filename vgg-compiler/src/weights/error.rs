@@ -35,14 +35,58 @@ pub enum WeightsError {
         found: &'static str,
     },
     /// A file of another format.
-    #[error("{}: this is {found}, expected a .safetensors file", path.display())]
+    #[error("{}: this is {found}, expected {}", path.display(), EXPECTED)]
     Format {
         /// The file.
         path: PathBuf,
         /// What its first bytes say it is.
         found: &'static str,
-        /// How to convert it.
-        convert: &'static str,
+        /// What to do with it.
+        help: &'static str,
+    },
+    /// A file that contradicts itself, or holds what is not read.
+    #[error("{}: this {container} cannot be read: {problem}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        container: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        help: Option<&'static str>,
+    },
+    /// A tensor that does not fit into the layer that it was found to belong to.
+    #[error(
+        "{origin}: tensor `{tensor}`, found to be that of layer `{layer}`, has shape {arrived:?}, expected {expected:?}"
+    )]
+    LayerShape {
+        /// The file.
+        origin: String,
+        /// The layer of the network.
+        layer: String,
+        /// The tensor by its name in the file.
+        tensor: String,
+        /// Its extents.
+        arrived: Vec<usize>,
+        /// The extents that the network needs.
+        expected: Vec<usize>,
+    },
+    /// Layers that are not those of the network.
+    #[error(
+        "{origin}: {} layers with weights ({}), expected the {} of the network ({})",
+        found.len(),
+        Listed(found),
+        expected.len(),
+        Listed(expected)
+    )]
+    Layers {
+        /// The file.
+        origin: String,
+        /// The layers of the file.
+        found: Vec<String>,
+        /// Those of the network.
+        expected: Vec<String>,
     },
     /// A .safetensors file that contradicts itself.
     #[error("{}: not a valid .safetensors file: {problem}", path.display())]
@@ -52,8 +96,8 @@ pub enum WeightsError {
         /// What is wrong.
         problem: String,
     },
-    /// A tensor of numbers that are not f32.
-    #[error("{}: tensor `{key}` holds {dtype} numbers, expected F32", path.display())]
+    /// A tensor of numbers that are no floating-point numbers.
+    #[error("{}: tensor `{key}` holds {dtype} numbers, expected F32, F16, BF16 or F64", path.display())]
     Dtype {
         /// The file.
         path: PathBuf,
@@ -215,9 +259,16 @@ impl WeightsError {
         let text: &str = match self {
             Self::Write { .. } => return None,
             Self::Read { .. } | Self::NotAFile { .. } => {
-                "give the path of a .safetensors file, or `seeded:N` for generated weights"
+                "give the path of a weights file, or `seeded:N` for generated weights"
             }
-            Self::Format { convert, .. } => return Some(format!("only .safetensors files are read so far; {convert}")),
+            Self::Format { help, .. } | Self::Unreadable { help: Some(help), .. } => help,
+            Self::Unreadable { help: None, .. } => {
+                "the file may be cut off or damaged: fetch it again, or write it anew with the program that made it"
+            }
+            Self::LayerShape { .. } => {
+                "the weights belong to another network, or were trained with other extents or classes"
+            }
+            Self::Layers { .. } => "`vgg weights inspect FILE` says which network the weights fit",
             Self::Malformed { .. } => {
                 "the file may be cut off or damaged: fetch it again, or write it anew with the safetensors library"
             }
@@ -258,6 +309,9 @@ impl WeightsError {
         Some(text.into())
     }
 }
+
+/// What is read.
+const EXPECTED: &str = "weights as .safetensors, PyTorch, Caffe, MatConvNet or Keras files have them";
 
 /// Up to this many keys are written out.
 const LISTED: usize = 6;

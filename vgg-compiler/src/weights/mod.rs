@@ -7,15 +7,17 @@
 
 pub mod canonical;
 mod error;
-pub(crate) mod foreign;
 mod lineage;
+pub(crate) mod magic;
 mod normal;
+pub mod readers;
 mod resolve;
 mod round;
 mod safetensors;
 mod seeded;
 mod source;
 mod tensors;
+mod view;
 
 pub use canonical::Header;
 pub use error::WeightsError;
@@ -26,3 +28,4 @@ pub use safetensors::{parse, read};
 pub use seeded::seeded;
 pub use source::WeightsSource;
 pub use tensors::{Tensor, Tensors};
+pub use view::{ElementType, SourceTensor, View};

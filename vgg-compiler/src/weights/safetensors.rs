@@ -6,21 +6,22 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::path::Path;
 
-use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
+use ::safetensors::{SafeTensorError, SafeTensors};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::error::WeightsError;
-use super::foreign;
-use super::tensors::{Tensor, Tensors};
+use super::magic::foreign;
+use super::tensors::Tensors;
+use super::view::{ElementType, SourceTensor, View};
 
 /// The longest header. Parsed, a header takes a few times its length; those of the family have about three thousand
 /// bytes.
@@ -53,34 +54,45 @@ fn read_whole(path: &Path, len: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The tensors in `bytes`, the content of the file at `path`. They share its memory.
+/// The tensors in `bytes`, the content of the file at `path`. Those of f32 share its memory; f16, bf16 and f64 are converted.
 ///
-/// All tensors are f32; PyTorch's counters `*.num_batches_tracked` are passed over.
+/// PyTorch's counters `*.num_batches_tracked` are passed over.
 pub fn parse(bytes: Bytes, path: &Path) -> Result<Tensors, WeightsError> {
+    let tensors = scan(&bytes, path)?;
+    Ok(tensors
+        .into_iter()
+        .filter(|tensor| tensor.view.element().is_float())
+        .map(|SourceTensor { name, view }| (name, view.to_tensor()))
+        .collect())
+}
+
+/// The tensors in `bytes` as they are stored, in the order of their bytes; counters are among them.
+pub(super) fn scan(bytes: &Bytes, path: &Path) -> Result<Vec<SourceTensor>, WeightsError> {
     let malformed = |problem: String| WeightsError::Malformed { path: path.into(), problem };
-    let json = header(&bytes).map_err(|problem| {
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        match foreign::recognise(&bytes, &extension) {
-            Some(foreign) => WeightsError::Format { path: path.into(), found: foreign.found, convert: foreign.convert },
-            None => malformed(problem),
-        }
+    let json = header(bytes).map_err(|problem| match foreign(bytes) {
+        Some((found, help)) => WeightsError::Format { path: path.into(), found, help },
+        None => malformed(problem),
     })?;
     let entries: Entries =
         serde_json::from_slice(json).map_err(|error| malformed(printable(&format!("its header: {error}"))))?;
     entries.0.iter().try_for_each(|(key, _)| check_key(key)).map_err(malformed)?;
-    let foreign = entries.0.iter().filter(|(key, entry)| width(key, entry).is_none());
+    let foreign = entries.0.iter().filter(|(key, entry)| element(key, entry).is_none());
     if let Some((key, entry)) = foreign.min_by_key(|(key, _)| key) {
         let (path, dtype) = (path.into(), printable(&entry.dtype));
         return Err(WeightsError::Dtype { path, key: key.clone(), dtype });
     }
     entries.0.iter().try_for_each(|(key, entry)| check_bytes(key, entry)).map_err(malformed)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| malformed(explain(&error, &entries, &bytes)))?;
-    let floats = file.iter().filter(|(_, view)| view.dtype() == Dtype::F32);
-    Ok(floats
-        .map(|(key, view)| {
-            (key.to_owned(), Tensor { shape: view.shape().to_vec(), data: bytes.slice_ref(view.data()) })
+    let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(explain(&error, &entries, bytes)))?;
+    let elements: BTreeMap<&str, ElementType> =
+        entries.0.iter().filter_map(|(key, entry)| Some((key.as_str(), element(key, entry)?))).collect();
+    file.iter()
+        .map(|(key, found)| {
+            let element = elements.get(key).copied().unwrap_or(ElementType::F32);
+            let view = View::new(element, found.shape().to_vec(), bytes.slice_ref(found.data()));
+            let view = view.map_err(|problem| malformed(format!("tensor `{key}`: {problem}")))?;
+            Ok(SourceTensor { name: key.to_owned(), view })
         })
-        .collect())
+        .collect()
 }
 
 /// The JSON of the header, or what is wrong with its frame.
@@ -111,12 +123,15 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-/// Bytes of one element, none for types that are refused.
-fn width(key: &str, entry: &Entry) -> Option<u64> {
+/// The type of a tensor's elements, none for types that are refused.
+fn element(key: &str, entry: &Entry) -> Option<ElementType> {
     match entry.dtype.as_str() {
-        "F32" => Some(4),
+        "F16" => Some(ElementType::F16),
+        "BF16" => Some(ElementType::Bf16),
+        "F32" => Some(ElementType::F32),
+        "F64" => Some(ElementType::F64),
         // PyTorch's batch normalisation counts the batches of the training.
-        "I64" if key.ends_with(".num_batches_tracked") => Some(8),
+        "I64" if key.ends_with(".num_batches_tracked") => Some(ElementType::Int(8)),
         _ => None,
     }
 }
@@ -143,8 +158,8 @@ fn check_bytes(name: &str, entry: &Entry) -> Result<(), String> {
     let claimed = end
         .checked_sub(begin)
         .ok_or_else(|| format!("tensor `{name}` ends at byte {end}, before it begins at {begin}"))?;
-    let needed =
-        entry.shape.iter().try_fold(width(name, entry).unwrap_or(0), |product, &extent| product.checked_mul(extent));
+    let width = element(name, entry).map_or(0, |element| element.width() as u64);
+    let needed = entry.shape.iter().try_fold(width, |product, &extent| product.checked_mul(extent));
     match needed {
         Some(needed) if needed == claimed => Ok(()),
         Some(needed) => {

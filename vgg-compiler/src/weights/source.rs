@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::canonical;
 use super::error::WeightsError;
+use super::readers::{self, Adapted};
 use super::resolve::Weights;
-use super::safetensors::{bytes, read};
+use super::safetensors::bytes;
 use super::seeded::seeded;
 use super::tensors::Tensors;
 use crate::ir::TypedGraph;
@@ -53,22 +54,39 @@ impl WeightsSource {
         {
             return weights;
         }
-        self.load_with(graph, read)
+        self.load_with(graph, readers::load).map(|(weights, _)| weights)
     }
 
-    /// The same, with another way to the tensors of a file than [`read`].
+    /// The same, with another way to the tensors of a file than [`readers::load`], and what was done to the numbers of a file
+    /// that is not canonical, a clause each.
     pub fn load_with(
         &self,
         graph: &TypedGraph,
-        read: impl FnOnce(&Path) -> Result<Tensors, WeightsError>,
-    ) -> Result<Weights, Vec<WeightsError>> {
-        let tensors = match self {
-            Self::Seeded(seed) => seeded(graph, *seed),
-            Self::File(path) => read(path).map_err(|error| vec![error])?,
-            Self::Imported { tensors, .. } => Tensors::clone(tensors),
+        read: impl FnOnce(&Path, &TypedGraph) -> Result<Adapted, Vec<WeightsError>>,
+    ) -> Result<(Weights, Vec<String>), Vec<WeightsError>> {
+        let origin = self.to_string();
+        let (tensors, notes) = match self {
+            Self::Seeded(seed) => {
+                return Weights::resolve(graph, seeded(graph, *seed), &origin).map(|found| (found, Vec::new()));
+            }
+            Self::File(path) => {
+                let Adapted { tensors, notes, .. } = read(path, graph)?;
+                (tensors, notes)
+            }
+            // A network's own tensors have its keys; those of another file are matched with its layers.
+            Self::Imported { tensors, .. } if has_all(tensors, graph) => (Tensors::clone(tensors), Vec::new()),
+            Self::Imported { tensors, .. } => {
+                let Adapted { tensors, notes, .. } = readers::imported(tensors, Vec::new()).adapt(graph, &origin)?;
+                (tensors, notes)
+            }
         };
-        Weights::resolve(graph, tensors, &self.to_string())
+        Weights::resolve(graph, tensors, &origin).map(|weights| (weights, notes))
     }
+}
+
+/// Whether `tensors` has the stored parameters of `graph` under their keys, in their shapes.
+fn has_all(tensors: &Tensors, graph: &TypedGraph) -> bool {
+    graph.stored_params().iter().all(|param| tensors.get(&param.key).is_some_and(|tensor| tensor.shape == param.shape))
 }
 
 impl fmt::Display for WeightsSource {

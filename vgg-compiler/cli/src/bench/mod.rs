@@ -65,7 +65,7 @@ With --json (times in milliseconds; rates in 10^9 a second; numbers that are not
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
+    /// A file with weights (.safetensors, .pth, .caffemodel, .mat, .h5, .onnx), or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Threads [default: VGG_NUM_THREADS, or else one for each physical core]

@@ -131,7 +131,7 @@ pub fn rounding(
     };
     let _stage = progress.step("running with f32 weights");
     // What could be read for the rounded network and cannot for this one holds rounded numbers.
-    let Ok(weights) = mapped::load(source, whole) else { return Ok(None) };
+    let Ok((weights, _)) = mapped::load(source, whole) else { return Ok(None) };
     let expected = scores(whole, &weights)?;
     drop(weights);
     let actual = scores(graph, &load_weights(source, graph, progress)?)?;

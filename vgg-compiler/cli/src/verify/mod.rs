@@ -62,7 +62,7 @@ With --json, whether or not the bounds hold (figures that are not finite are nul
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// A .safetensors file, or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
+    /// A file with weights (.safetensors, .pth, .caffemodel, .mat, .h5, .onnx), or seeded[:N] for generated numbers [default: those of an .onnx model, or else seeded:0]
     #[arg(long, short)]
     weights: Option<OsString>,
     /// Images: little-endian f32, C order, shape [N, C, H, W] [default: one image of standard normal numbers]

@@ -225,7 +225,7 @@ fn contents(place: &Place) {
     place.write("empty.onnx", "");
     place.write("weights.onnx", b"PK\x03\x04 and so on");
     for (file, found) in
-        [("text.onnx", "found text"), ("empty.onnx", "an empty one"), ("weights.onnx", "a PyTorch file")]
+        [("text.onnx", "found text"), ("empty.onnx", "an empty one"), ("weights.onnx", "a ZIP archive")]
     {
         let stderr = place.fails(3, &["show", file]);
         assert!(

@@ -12,3 +12,4 @@ mod precision;
 mod run;
 mod support;
 mod verify;
+mod weights;

@@ -114,7 +114,7 @@ fn weights_that_do_not_fit() {
     for (weights, expected) in [
         ("missing.safetensors", &["missing.safetensors: "][..]),
         ("bad.safetensors", &["bad.safetensors: "]),
-        ("model.pth", &["model.pth: ", "PyTorch"]),
+        ("model.pth", &["model.pth: ", "ZIP archive"]),
         ("maps.safetensors", &["features.0.weight", "missing"]),
         (".", &["directory"]),
         ("seeded:x", &["`seeded:x`"]),

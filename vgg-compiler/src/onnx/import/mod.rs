@@ -118,9 +118,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportEr
     }
     let bytes = Bytes::from(fs::read(path).map_err(read)?);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let imported =
-        sniff::refuse_foreign(&bytes, &extension).and_then(|()| import_bytes(bytes, path.parent(), &stem, options));
+    let imported = sniff::refuse_foreign(&bytes).and_then(|()| import_bytes(bytes, path.parent(), &stem, options));
     imported.map_err(|refusal| refused(path, refusal))
 }
 

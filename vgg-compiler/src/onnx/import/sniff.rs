@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::Refusal;
-use crate::weights::foreign;
+use crate::weights::magic;
 
 /// How much of a file is looked at.
 const HEAD: u64 = 4096;
@@ -28,7 +28,7 @@ fn begins_as_model(head: &[u8]) -> bool {
 }
 
 /// Refuses a file that is something else.
-pub(super) fn refuse_foreign(head: &[u8], extension: &str) -> Result<(), Refusal> {
+pub(super) fn refuse_foreign(head: &[u8]) -> Result<(), Refusal> {
     let head = head.get(..HEAD as usize).unwrap_or(head);
     if head.is_empty() {
         return Err(Refusal::damaged("expected an ONNX file, found an empty one"));
@@ -40,9 +40,8 @@ pub(super) fn refuse_foreign(head: &[u8], extension: &str) -> Result<(), Refusal
         let help = "fetch the file itself: `git lfs pull`";
         return Err(Refusal::new("expected an ONNX file, found a Git LFS pointer to one", help));
     }
-    let extension = if extension == "onnx" { "" } else { extension };
-    if let Some(foreign) = foreign::recognise(head, extension) {
-        let problem = format!("expected an ONNX file, found {}", foreign.found);
+    if let Some((found, _)) = magic::foreign(head) {
+        let problem = format!("expected an ONNX file, found {found}");
         return Err(Refusal::new(problem, "give the path of the file that the exporter wrote"));
     }
     let text = std::str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
@@ -60,13 +59,13 @@ mod tests {
 
     #[test]
     fn other_files_say_what_they_are() {
-        let found = |head: &[u8]| refuse_foreign(head, "onnx").unwrap_err().problem;
+        let found = |head: &[u8]| refuse_foreign(head).unwrap_err().problem;
         assert_eq!(found(b""), "expected an ONNX file, found an empty one");
         assert_eq!(found(b"pub Tiny: 3 x 8 x 8 { fc-10 }\n"), "expected an ONNX file, found text");
-        assert_eq!(found(b"PK\x03\x04...."), "expected an ONNX file, found a PyTorch file (zip archive)");
+        assert_eq!(found(b"PK\x03\x04...."), "expected an ONNX file, found a ZIP archive, as PyTorch and Keras write");
         assert_eq!(found(b"\x89HDF\r\n\x1a\n"), "expected an ONNX file, found an HDF5 file, as Keras writes");
         assert!(found(b"version https://git-lfs.github.com/spec/v1\n").contains("Git LFS"));
-        assert!(refuse_foreign(b"\x08\x08\x12\x07pytorch", "onnx").is_ok());
-        assert!(refuse_foreign(b"\x08\x07\x3a\x80\x01", "bin").is_ok());
+        assert!(refuse_foreign(b"\x08\x08\x12\x07pytorch").is_ok());
+        assert!(refuse_foreign(b"\x08\x07\x3a\x80\x01").is_ok());
     }
 }

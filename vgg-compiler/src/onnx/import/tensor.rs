@@ -1,6 +1,7 @@
 //! Tensors of a file's messages, converted to f32 or i64.
 
 use bytes::Bytes;
+use half::f16;
 
 use super::constant::{Constant, Data, element_count, to_bytes};
 use super::error::{Refusal, printable};
@@ -35,7 +36,9 @@ pub(super) fn read(
         DataType::Float => {
             (4, Data::F32(raw.clone().unwrap_or_else(|| to_bytes(tensor.float_data.iter().copied()))), None)
         }
-        DataType::Float16 => (2, Data::F32(to_bytes(halves(&raw).into_iter().map(from_f16))), Some("f16")),
+        DataType::Float16 => {
+            (2, Data::F32(to_bytes(halves(&raw).into_iter().map(|bits| f16::from_bits(bits).to_f32()))), Some("f16"))
+        }
         DataType::Bfloat16 => (
             2,
             Data::F32(to_bytes(halves(&raw).into_iter().map(|bits| f32::from_bits(u32::from(bits) << 16)))),
@@ -102,33 +105,4 @@ fn small<const N: usize>(raw: &Option<Bytes>, typed: &dyn Fn() -> Vec<i64>, numb
         Some(raw) => raw.as_chunks::<N>().0.iter().map(|&bytes| number(bytes)).collect(),
         None => typed(),
     })
-}
-
-/// A half-precision number.
-fn from_f16(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = ((bits >> 10) & 0x1f, f32::from(bits & 0x3ff));
-    let magnitude = match exponent {
-        0 => fraction / (1 << 24) as f32,
-        0x1f if fraction == 0.0 => f32::INFINITY,
-        0x1f => f32::NAN,
-        exponent => (1.0 + fraction / 1024.0) * f32::from_bits((u32::from(exponent) + 112) << 23),
-    };
-    sign * magnitude
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_precision_numbers_are_exact() {
-        let cases =
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x3555, 0.333_251_95)];
-        for (bits, value) in cases {
-            assert_eq!(from_f16(bits), value, "{bits:x}");
-        }
-        assert!(from_f16(0x7e00).is_nan());
-        assert_eq!(from_f16(0xfc00), f32::NEG_INFINITY);
-    }
 }

@@ -1,0 +1,128 @@
+//! Weights as people have them: files of PyTorch, Caffe, MatConvNet and Keras, and safetensors under other names.
+//!
+//! ```text
+//! bytes ─► open ─► torch  caffe  matconvnet  keras  ─► WeightsFile ─► fit ─► adapt ─► tensors under the network's keys
+//!                  (zip, pickle) (wire) (mat)           names: layers in order
+//! ```
+//!
+//! A file is recognised by its content. Nothing in it is run, and no length in it is believed before it is compared with what
+//! remains. [`load`] finds the network's layers among the file's and says what it did: renamed, transposed, reordered, folded.
+//!
+//! The formats other than safetensors need the feature `readers`.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod adapt;
+#[cfg(feature = "readers")]
+mod budget;
+#[cfg(feature = "readers")]
+mod caffe;
+#[cfg(feature = "readers")]
+mod cursor;
+mod file;
+mod fit;
+#[cfg(feature = "readers")]
+mod keras;
+mod lineage;
+#[cfg(feature = "readers")]
+mod mat;
+#[cfg(feature = "readers")]
+mod matconvnet;
+mod names;
+#[cfg(feature = "readers")]
+mod open;
+#[cfg(feature = "readers")]
+mod pickle;
+#[cfg(feature = "readers")]
+mod problem;
+#[cfg(feature = "readers")]
+mod torch;
+#[cfg(feature = "readers")]
+mod wire;
+#[cfg(feature = "readers")]
+mod zip;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use bytes::Bytes;
+
+pub use adapt::Adapted;
+pub use file::{Container, Part, Role, SourceLayer, WeightsFile};
+pub use fit::{Comparison, Match};
+pub use lineage::{ColourOrder, SourceFormat};
+pub use names::imported;
+use names::state_dict;
+
+use super::error::WeightsError;
+use super::magic::{Magic, magic};
+use super::safetensors;
+use super::view::{ElementType, SourceTensor};
+use crate::ir::TypedGraph;
+
+/// The weights file at `path`, of whichever format.
+pub fn open(path: &Path) -> Result<WeightsFile, WeightsError> {
+    parse(safetensors::bytes(path)?, path)
+}
+
+/// The weights file of the content `bytes`, of whichever format. `path` is its name, for messages.
+pub fn parse(bytes: Bytes, path: &Path) -> Result<WeightsFile, WeightsError> {
+    #[cfg(feature = "readers")]
+    if let Some(file) = open::foreign(&bytes, path)? {
+        return Ok(file);
+    }
+    Ok(state_dict(Container::Safetensors, safetensors::scan(&bytes, path)?, Vec::new()))
+}
+
+impl WeightsFile {
+    /// Its tensors under the keys and with the shapes that `graph` needs. `origin` is the name of the file, for messages.
+    ///
+    /// # Errors
+    ///
+    /// When the layers cannot be those of the network: everything that differs.
+    pub fn adapt(&self, graph: &TypedGraph, origin: &str) -> Result<Adapted, Vec<WeightsError>> {
+        let mut adapted =
+            if self.is_canonical(graph) { adapt::unchanged(self, origin)? } else { adapt::adapt(self, graph, origin)? };
+        adapted.notes.splice(0..0, self.notes.iter().cloned());
+        Ok(adapted)
+    }
+
+    /// Whether it has every stored parameter of `graph` under its key, in its shape, as f32.
+    fn is_canonical(&self, graph: &TypedGraph) -> bool {
+        let named: BTreeMap<&str, &SourceTensor> =
+            self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        graph.stored_params().iter().all(|param| {
+            named.get(param.key.as_str()).is_some_and(|SourceTensor { view, .. }| {
+                view.element() == ElementType::F32 && view.shape() == param.shape
+            })
+        })
+    }
+
+    /// How its layers compare with those of `graph`. None when the graph has no layers with weights.
+    pub fn compare(&self, graph: &TypedGraph) -> Option<Comparison> {
+        fit::compare(self, graph)
+    }
+}
+
+/// The tensors of the file at `path` for `graph`, and what was done to them.
+///
+/// # Errors
+///
+/// When the file cannot be read, or when its layers cannot be those of the network: everything that differs.
+pub fn load(path: &Path, graph: &TypedGraph) -> Result<Adapted, Vec<WeightsError>> {
+    let file = open(path).map_err(|error| vec![error])?;
+    file.adapt(graph, &path.display().to_string())
+}
+
+/// Whether the file at `path` is an ONNX model by its content. Files that cannot be read are none.
+pub fn is_onnx(path: &Path) -> bool {
+    // A pipe would be waited for.
+    if !fs::metadata(path).is_ok_and(|kind| kind.is_file()) {
+        return false;
+    }
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
+    read.is_ok() && magic(&head) == Some(Magic::Onnx)
+}
