@@ -76,7 +76,11 @@ pub const FILES: &[(&str, &str)] = files! {
     "threads.rs"
     "weights.rs"
     "weights/affine.rs"
+    "weights/conv.rs"
+    "weights/file.rs"
+    "weights/gemm.rs"
     "weights/grouped.rs"
+    "weights/values.rs"
     "workspace.rs"
 };
 

@@ -1,6 +1,6 @@
 //! Weights of a batch normalisation.
 
-use super::Values;
+use super::values::Values;
 use crate::Error;
 use crate::aligned::Aligned;
 use crate::shape::AffineDims;

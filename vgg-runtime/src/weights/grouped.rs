@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::{PackedConv, Values};
+use super::conv::PackedConv;
+use super::values::Values;
 use crate::Error;
 use crate::aligned::Aligned;
 use crate::kernels::conv::grouped::{group_panels, panel_len};
