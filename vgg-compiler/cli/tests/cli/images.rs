@@ -162,7 +162,19 @@ fn trained_classes_are_recognised_by_name() {
     let document = place.json(&[&run[..], &["--json"]].concat());
     assert_eq!(
         keys(&document),
-        ["model", "weights", "threads", "isa", "preprocessing", "output", "images", "refused", "written", "taps"]
+        [
+            "model",
+            "weights",
+            "precision",
+            "threads",
+            "isa",
+            "preprocessing",
+            "output",
+            "images",
+            "refused",
+            "written",
+            "taps"
+        ]
     );
     assert_eq!((&document["preprocessing"]["name"], &document["output"]), (&json!("fashion"), &json!([20, 10])));
     let mut right = 0;
