@@ -83,8 +83,11 @@ impl WeightsFile {
     ///
     /// When the layers cannot be those of the network: everything that differs.
     pub fn adapt(&self, graph: &TypedGraph, origin: &str) -> Result<Adapted, Vec<WeightsError>> {
-        let mut adapted =
-            if self.is_canonical(graph) { adapt::unchanged(self, origin)? } else { adapt::adapt(self, graph, origin)? };
+        let mut adapted = if self.is_canonical(graph) {
+            Adapted { how: Some(Match::Keys), ..adapt::unchanged(self, origin)? }
+        } else {
+            adapt::adapt(self, graph, origin)?
+        };
         adapted.notes.splice(0..0, self.notes.iter().cloned());
         Ok(adapted)
     }
