@@ -44,7 +44,8 @@ pub fn mismatch(actual: &[f32], expected: &[f32], rtol: f64, atol: f64) -> Optio
         return Some(format!("differs: {} elements, expected {}", actual.len(), expected.len()));
     }
     let close = |a: f32, e: f32| {
-        a == e || (a.is_nan() && e.is_nan()) || (f64::from(a) - f64::from(e)).abs() <= atol + rtol * f64::from(e).abs()
+        let near = || (f64::from(a) - f64::from(e)).abs() <= atol + rtol * f64::from(e).abs();
+        a == e || (a.is_nan() && e.is_nan()) || (e.is_finite() && near())
     };
     let wrong = actual.iter().zip(expected).position(|(&a, &e)| !close(a, e))?;
     Some(format!("differs: element {wrong} is {}, expected {}", actual[wrong], expected[wrong]))
