@@ -4,7 +4,7 @@
 //! [`Isa::run`](crate::Isa::run) hands to a [`Program`](crate::Program); `layer` is a type with constant dimensions or the dimensions
 //! themselves. Activations hold `batch` images one after the other.
 //!
-//! An operation writes the whole of its output, halo and padding channels included, whatever was there before; only [`concat`] writes a
+//! An operation writes the whole of its output, halo and padding channels included, whatever was there before; only [`concat()`] writes a
 //! part. It panics, before it
 //! writes anything, when a buffer does not have exactly the length that the dimensions say.
 
