@@ -12,7 +12,6 @@ use vgg_compiler::preprocess::Preprocess;
 use vgg_compiler::spec::names::file_stem;
 use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
 use vgg_compiler::spec::variants;
-use vgg_compiler::weights::readers;
 use vgg_compiler::weights::{Tensors, Weights, WeightsSource};
 use vgg_compiler::{CompileOptions, Compiled, compile, compile_graph};
 
@@ -134,7 +133,7 @@ impl Model {
         match extension.as_deref() {
             Some("onnx") => Self::import(path, options),
             // Whatever it is called.
-            _ if path.is_file() && onnx::is_onnx(path) => Self::import(path, options),
+            _ if onnx::is_onnx(path) => Self::import(path, options),
             Some("vgg") => Self::read(path),
             None if path.is_dir() || !path.exists() => Err(unknown(model)),
             None => Self::read(path),
@@ -328,7 +327,7 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
 ///
 /// When it is an ONNX model that cannot be read.
 pub fn file_source(path: PathBuf) -> Result<WeightsSource, Error> {
-    if readers::is_onnx(&path) {
+    if onnx::is_onnx(&path) {
         let tensors = Arc::new(onnx::import(&path, &ImportOptions::default())?.tensors);
         return Ok(WeightsSource::Imported { path, tensors });
     }

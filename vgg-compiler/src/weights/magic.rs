@@ -78,15 +78,22 @@ pub(super) fn magic(bytes: &[u8]) -> Option<Magic> {
     if page.iter().any(|begin| text.starts_with(begin)) {
         return foreign("a web page", FETCH);
     }
-    // The first field of an ONNX model is the version of its format, a small number. The extents of a blob of Caffe begin alike,
-    // but their second field is a number as well.
-    if let &[0x08, 1..=32, second, ..] = bytes
-        && second != 0x10
-        && !at(8, b"{")
-    {
+    if begins_as_onnx(bytes) {
         return Some(Magic::Onnx);
     }
     None
+}
+
+/// Whether `head` begins as an ONNX model does: with the version of the format, a small number, and another field of `ModelProto`; or, as
+/// some writers have it, with an operator set. The extents of a blob of Caffe begin with a number as well, but their second field is one,
+/// too.
+pub(crate) fn begins_as_onnx(head: &[u8]) -> bool {
+    match *head {
+        [0x08, 1..=32, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..] => true,
+        // A message of a domain and a version, or of one of them.
+        [0x42, length, 0x0a | 0x10, ..] => length < 64,
+        _ => false,
+    }
 }
 
 /// What a file of another format is, and what to do with it.

@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { file: path, json } = arguments;
-    let file = if readers::is_onnx(path) {
+    let file = if onnx::is_onnx(path) {
         let onnx::Imported { tensors, recognised, notes, .. } = onnx::import(path, &onnx::ImportOptions::default())?;
         readers::imported(&tensors, std::iter::once(format!("recognised as {recognised}")).chain(notes).collect())
     } else {

@@ -1,6 +1,6 @@
 //! What a file is, by its first bytes.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -10,21 +10,14 @@ use crate::weights::magic;
 /// How much of a file is looked at.
 const HEAD: u64 = 4096;
 
-/// Whether the file at `path` begins as an ONNX model does: with one of the fields of `ModelProto`. A file that cannot be read does not.
+/// Whether the file at `path` begins as an ONNX model does. What is no regular file (a pipe would be waited for) or cannot be read does not.
 pub fn is_onnx(path: &Path) -> bool {
+    if !fs::metadata(path).is_ok_and(|kind| kind.is_file()) {
+        return false;
+    }
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-    read.is_ok() && begins_as_model(&head)
-}
-
-/// The version of the format first, a small number; or, as some writers have it, the producer or the operator sets.
-fn begins_as_model(head: &[u8]) -> bool {
-    match *head {
-        [0x08, version @ 1..=32, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..] => version > 0,
-        // An operator set: a message of a domain and a version, or of one of them.
-        [0x42, length, 0x0a | 0x10, ..] => length < 64,
-        _ => false,
-    }
+    read.is_ok() && magic::begins_as_onnx(&head)
 }
 
 /// Refuses a file that is something else.
@@ -33,7 +26,7 @@ pub(super) fn refuse_foreign(head: &[u8]) -> Result<(), Refusal> {
     if head.is_empty() {
         return Err(Refusal::damaged("expected an ONNX file, found an empty one"));
     }
-    if begins_as_model(head) {
+    if magic::begins_as_onnx(head) {
         return Ok(());
     }
     if head.starts_with(b"version https://git-lfs") {

@@ -43,8 +43,6 @@ mod wire;
 mod zip;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -57,7 +55,6 @@ pub use names::imported;
 use names::state_dict;
 
 use super::error::WeightsError;
-use super::magic::{Magic, magic};
 use super::safetensors;
 use super::view::{ElementType, SourceTensor};
 use crate::ir::TypedGraph;
@@ -117,15 +114,4 @@ impl WeightsFile {
 pub fn load(path: &Path, graph: &TypedGraph) -> Result<Adapted, Vec<WeightsError>> {
     let file = open(path).map_err(|error| vec![error])?;
     file.adapt(graph, &path.display().to_string())
-}
-
-/// Whether the file at `path` is an ONNX model by its content. Files that cannot be read are none.
-pub fn is_onnx(path: &Path) -> bool {
-    // A pipe would be waited for.
-    if !fs::metadata(path).is_ok_and(|kind| kind.is_file()) {
-        return false;
-    }
-    let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
-    read.is_ok() && magic(&head) == Some(Magic::Onnx)
 }
