@@ -11,6 +11,21 @@ use crate::error::Error;
 /// The seed of the input that `build` records and `verify` uses unless it is given another.
 pub const SEED: u64 = 0;
 
+/// The extents and the numbers of the NumPy array in the file at `path`.
+///
+/// # Errors
+///
+/// When the file cannot be read, or holds no array of little-endian f32 in C order.
+pub(crate) fn read_array(path: &Path) -> Result<(Vec<usize>, Vec<f32>), Error> {
+    npy::read_f32(path).map_err(|error| {
+        let error = match error {
+            vgg_runtime::Error::Io { source, .. } => Error::reading(path, &source),
+            error => error.into(),
+        };
+        error.or_help("give an array that numpy.save has written: little-endian f32 in C order")
+    })
+}
+
 /// Images, NCHW.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
@@ -29,13 +44,7 @@ impl Images {
     ///
     /// When the file cannot be read, or holds something else.
     pub fn read(path: &Path, shape: Shape) -> Result<Self, Error> {
-        let (found, values) = npy::read_f32(path).map_err(|error| {
-            let error = match error {
-                vgg_runtime::Error::Io { source, .. } => Error::reading(path, &source),
-                error => error.into(),
-            };
-            error.or_help("give an array that numpy.save has written: little-endian f32 in C order")
-        })?;
+        let (found, values) = read_array(path)?;
         let expected = shape.dims();
         match found.split_first() {
             Some((&count, extents)) if count > 0 && extents == expected => Ok(Self { count, shape, values }),

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use vgg_compiler::preprocess::{Mean, PRESETS, Preprocess, Resize, name_of};
 use vgg_compiler::spec::parse::parse_preprocess;
 use vgg_compiler::weights::WeightsSource;
-use vgg_runtime::npy;
 
 use crate::error::Error;
+use crate::input::read_array;
 use crate::model::Model;
 use crate::progress::Progress;
 
@@ -132,13 +132,7 @@ fn refuse(model: &Model, preprocess: &Preprocess) -> Option<String> {
 
 /// Reads a mean image for the input of `model`.
 fn mean_image(path: &Path, model: &Model) -> Result<Arc<[f32]>, Error> {
-    let (found, values) = npy::read_f32(path).map_err(|error| {
-        let error = match error {
-            vgg_runtime::Error::Io { source, .. } => Error::reading(path, &source),
-            error => error.into(),
-        };
-        error.or_help("give an array that numpy.save has written: little-endian f32 in C order")
-    })?;
+    let (found, values) = read_array(path)?;
     let Some(expected) = model.image() else {
         return Err(Error::usage(format!("--mean-image: the input of `{}` is no image", model.name())));
     };
