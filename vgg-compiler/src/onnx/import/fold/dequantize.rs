@@ -2,9 +2,9 @@
 //!
 //! Source: <https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html>.
 
-use super::super::constant::{Constant, Data, floats, to_bytes};
-use super::super::error::Refusal;
-use super::super::node::Node;
+use crate::onnx::import::constant::{Constant, Data, floats, to_bytes};
+use crate::onnx::import::error::Refusal;
+use crate::onnx::import::node::Node;
 
 /// `(x - zero_point) * scale`, with one scale for all or one for each index of an axis.
 pub(super) fn dequantize(
