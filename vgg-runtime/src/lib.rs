@@ -99,7 +99,7 @@
 //! # Vector instructions
 //!
 //! The algorithms are written once, over the trait [`Simd`]. An [`Isa`] is one of the tiers that this machine has; [`Isa::run`] turns it
-//! into a token, once per inference. There are `portable` (plain Rust), `avx2` (with FMA) and `avx512`.
+//! into a token, once per inference. There are `portable` (plain Rust), `avx2` (with FMA and F16C) and `avx512`.
 //!
 //! # The first two inferences
 //!

@@ -34,13 +34,17 @@ pub(crate) fn sqrt_f32(x: f32) -> f32 {
     root
 }
 
-/// The finite number of half precision with these bits.
+/// The number of half precision with these bits.
 #[inline(always)]
 pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     // With exponent and fraction at the places of f32 the number is too small by this power of two. The product is exact, and makes
     // subnormal numbers normal.
     const BIASES: f32 = f32::from_bits((127 + 127 - 15) << 23);
-    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * BIASES;
+    let magnitude = if bits & 0x7c00 == 0x7c00 {
+        f32::from_bits(f32::INFINITY.to_bits() | u32::from(bits & 0x3ff) << 13)
+    } else {
+        f32::from_bits(u32::from(bits & 0x7fff) << 13) * BIASES
+    };
     f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
 }
 

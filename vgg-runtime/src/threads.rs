@@ -99,7 +99,11 @@ pub(crate) fn share_out(count: usize, values: usize, body: impl Fn(usize) + Sync
     std::thread::scope(|scope| {
         let body = &body;
         for thread in 1..threads {
-            scope.spawn(move || partition(count, threads, thread).for_each(body));
+            let work = move || partition(count, threads, thread).for_each(body);
+            // The system may have no more threads.
+            if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                work();
+            }
         }
         partition(count, threads.max(1), 0).for_each(body);
     });
@@ -114,23 +118,21 @@ pub(crate) fn share_out(count: usize, _: usize, body: impl Fn(usize)) {
 /// Calls `body(index, chunk)` for every chunk of `len` of the `values`, shared out as [`share_out`] does.
 #[cfg(feature = "std")]
 pub(crate) fn in_chunks<T: Send>(values: &mut [T], len: usize, body: impl Fn(usize, &mut [T]) + Sync) {
-    let chunks = values.len().div_ceil(len);
-    let threads = helpers(values.len()).min(chunks);
-    std::thread::scope(|scope| {
-        let (body, mut rest, mut first) = (&body, values, 0);
-        for thread in 0..threads {
-            let own = partition(chunks, threads, thread).len();
-            let (part, others) = rest.split_at_mut((own * len).min(rest.len()));
-            rest = others;
-            let mut work =
-                move || part.chunks_mut(len).enumerate().for_each(|(index, chunk)| body(first + index, chunk));
-            if thread + 1 < threads {
-                scope.spawn(work);
-            } else {
-                work();
-            }
-            first += own;
-        }
+    let (count, total) = (values.len().div_ceil(len), values.len());
+    let threads = helpers(total).min(count);
+    let mut parts = std::vec::Vec::with_capacity(threads);
+    let mut rest = values;
+    for thread in 0..threads {
+        let own = partition(count, threads, thread);
+        let (part, others) = rest.split_at_mut((own.len() * len).min(rest.len()));
+        rest = others;
+        parts.push(std::sync::Mutex::new((own.start, part)));
+    }
+    // Each part is looked at once: as many calls as parts, each with its own.
+    share_out(threads, total, |thread| {
+        let mut part = parts[thread].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (first, chunks) = &mut *part;
+        chunks.chunks_mut(len).enumerate().for_each(|(index, chunk)| body(*first + index, chunk));
     });
 }
 

@@ -17,7 +17,8 @@ pub struct Workspace {
 
 impl Workspace {
     /// Memory for activations (`arena_len` values of f32, batch included) and `scratch_len` values for each thread: the largest of what
-    /// [`ops::conv_scratch_len`](crate::ops::conv_scratch_len) and [`ops::lrn_scratch_len`](crate::ops::lrn_scratch_len) ask for.
+    /// [`ops::conv_scratch_len`](crate::ops::conv_scratch_len), [`ops::grouped_conv_scratch_len`](crate::ops::grouped_conv_scratch_len)
+    /// and [`ops::lrn_scratch_len`](crate::ops::lrn_scratch_len) ask for.
     pub fn new(arena_len: usize, scratch_len: usize, threads: Threads, isa: Isa) -> Self {
         let scratch = Scratch::new(scratch_len, &threads);
         Self { arena: Arena { values: Aligned::zeroed(arena_len) }, scratch, threads, isa }
@@ -89,17 +90,8 @@ impl Arena {
     /// # Panics
     /// When the two overlap or are not inside the arena.
     pub fn pair(&mut self, read: Range<usize>, write: Range<usize>) -> (&[f32], &mut [f32]) {
-        assert!(
-            read.end <= write.start || write.end <= read.start,
-            "the activations {read:?} and {write:?} overlap in the arena"
-        );
-        if read.end <= write.start {
-            let (left, right) = self.values.as_mut_slice().split_at_mut(write.start);
-            (&left[read], &mut right[..write.end - write.start])
-        } else {
-            let (left, right) = self.values.as_mut_slice().split_at_mut(read.start);
-            (&right[..read.end - read.start], &mut left[write])
-        }
+        let ([read], write) = self.reads([read], write);
+        (read, write)
     }
 }
 

@@ -169,7 +169,7 @@ fn what_is_no_regular_file_is_read_or_refused() {
     assert_says(FileBytes::map(&std::env::temp_dir()), &["cannot read"]);
 }
 
-/// The output of a fully connected layer of 40 x 70 whose weights are `packed`.
+/// The output of a fully connected layer of `dims` whose weights are `packed`.
 fn product<W: Element>(isa: Isa, dims: GemmDims, packed: &PackedGemm<W>) -> Vec<u32> {
     struct Product<'a, W>(GemmDims, &'a PackedGemm<W>, Vec<f32>);
 

@@ -191,11 +191,6 @@ impl Preprocess<'_> {
     }
 }
 
-/// The little-endian numbers of a tensor, such as a mean image. Bytes after the last whole number are left out.
-pub fn numbers(bytes: &[u8]) -> Box<[f32]> {
-    bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
-}
-
 fn grey(rgb: &[u8]) -> Vec<u8> {
     rgb.as_chunks::<3>()
         .0

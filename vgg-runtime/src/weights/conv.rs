@@ -126,7 +126,7 @@ impl PackedConv {
 /// The weights of an inference with `threads`: plain for the first, and those that are kept from the second on.
 #[cfg(feature = "std")]
 fn transformed<'a, S: Simd>(simd: S, threads: &Threads, dims: ConvDims, later: &'a Later) -> Weights<'a> {
-    // A batch of several images would transform them several times.
+    // One image transforms them once for each of its chunks, which are few; several images would do so for each image.
     match later.turn(dims.batch == 1) {
         Turn::Transformed(weights) => Weights::Packed(weights),
         Turn::Plain(weight) => Weights::Plain(weight),

@@ -1,5 +1,6 @@
 //! A weights file that generated code knows byte for byte.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 #[cfg(feature = "std")]
 use alloc::sync::Arc;
@@ -126,29 +127,6 @@ impl<'a> WeightsFile<'a> {
         packed.map_err(|error| error.in_layer(layer))
     }
 
-    /// The packed weights of the grouped or dilated convolution `layer`.
-    ///
-    /// # Errors
-    /// As [`WeightsFile::tensor`] and [`PackedGroupedConv::pack`].
-    pub fn grouped_conv(
-        &self,
-        layer: &str,
-        dims: GroupedConvDims,
-        tensors: [TensorPlace; 2],
-    ) -> Result<PackedGroupedConv, Error> {
-        let [weight, bias] = self.tensors(&tensors)?;
-        PackedGroupedConv::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
-    }
-
-    /// The scales and shifts of the normalisation `layer`.
-    ///
-    /// # Errors
-    /// As [`WeightsFile::tensor`] and [`PackedAffine::pack`].
-    pub fn affine(&self, layer: &str, dims: AffineDims, tensors: [TensorPlace; 4]) -> Result<PackedAffine, Error> {
-        let [scale, shift, mean, variance] = self.tensors(&tensors)?;
-        PackedAffine::pack(dims, scale, shift, mean, variance).map_err(|error| error.in_layer(layer))
-    }
-
     /// The same for weights of int8: `tensors` are the weight, the scale of its rows, and the bias.
     ///
     /// # Errors
@@ -165,6 +143,43 @@ impl<'a> WeightsFile<'a> {
             None => PackedGemm::pack_scaled(dims, weight, scale, bias),
         };
         packed.map_err(|error| error.in_layer(layer))
+    }
+
+    /// The packed weights of the grouped or dilated convolution `layer`.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`] and [`PackedGroupedConv::pack`].
+    pub fn grouped_conv(
+        &self,
+        layer: &str,
+        dims: GroupedConvDims,
+        tensors: [TensorPlace; 2],
+    ) -> Result<PackedGroupedConv, Error> {
+        let [weight, bias] = self.tensors(&tensors)?;
+        // Its pages are given back in the end.
+        #[cfg(feature = "std")]
+        let _part = self.part(&tensors[0]);
+        PackedGroupedConv::pack(dims, weight, bias).map_err(|error| error.in_layer(layer))
+    }
+
+    /// The scales and shifts of the normalisation `layer`.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`] and [`PackedAffine::pack`].
+    pub fn affine(&self, layer: &str, dims: AffineDims, tensors: [TensorPlace; 4]) -> Result<PackedAffine, Error> {
+        let [scale, shift, mean, variance] = self.tensors(&tensors)?;
+        PackedAffine::pack(dims, scale, shift, mean, variance).map_err(|error| error.in_layer(layer))
+    }
+
+    /// The numbers of the tensor `name` of f32, such as a mean image, `offset` bytes behind the header.
+    ///
+    /// # Errors
+    /// As [`WeightsFile::tensor`], and when a number is not finite.
+    pub fn numbers(&self, name: &'static str, offset: usize, len: usize) -> Result<Box<[f32]>, Error> {
+        let count = len / size_of::<f32>();
+        let values = Values::<f32>::new("the tensor", self.tensor(name, offset, len)?, count);
+        let numbers = values.and_then(|values| (0..count).map(|index| values.get(index)).collect());
+        numbers.map_err(|error| error.in_layer(name))
     }
 
     fn tensors<const N: usize>(&self, places: &[TensorPlace; N]) -> Result<[&[u8]; N], Error> {

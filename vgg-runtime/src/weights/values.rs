@@ -17,7 +17,6 @@ const RUN: usize = 1 << 16;
 pub(super) struct Values<'a, W = f32> {
     what: &'static str,
     bytes: &'a [u8],
-    len: usize,
     numbers: PhantomData<fn() -> W>,
 }
 
@@ -26,7 +25,11 @@ impl<'a, W: Element> Values<'a, W> {
         if bytes.len() != expected * size_of::<W>() {
             return Err(Error::Length { what, expected: expected * size_of::<W>(), found: bytes.len() });
         }
-        Ok(Self { what, bytes, len: expected, numbers: PhantomData })
+        Ok(Self { what, bytes, numbers: PhantomData })
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() / size_of::<W>()
     }
 
     #[inline(always)]
@@ -47,13 +50,13 @@ impl<'a, W: Element> Values<'a, W> {
     /// Fails unless all values are finite.
     pub(super) fn check(&self) -> Result<(), Error> {
         let finite = AtomicBool::new(true);
-        share_out(self.len.div_ceil(RUN), self.len, |run| {
+        share_out(self.len().div_ceil(RUN), self.len(), |run| {
             if !all_finite::<W>(self.run(run)) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
         if !finite.into_inner() {
-            for index in 0..self.len {
+            for index in 0..self.len() {
                 self.get(index)?;
             }
         }
@@ -62,7 +65,7 @@ impl<'a, W: Element> Values<'a, W> {
 
     /// All values, in their order.
     pub(super) fn aligned(&self) -> Result<Aligned<W>, Error> {
-        let mut aligned = Aligned::zeroed(self.len);
+        let mut aligned = Aligned::zeroed(self.len());
         let finite = AtomicBool::new(true);
         in_chunks(aligned.as_mut_slice(), RUN, |run, target| {
             populate(target);

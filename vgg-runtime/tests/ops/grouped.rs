@@ -99,7 +99,7 @@ impl Case {
         {
             algorithms.push(GroupedAlgorithm::Each(Algorithm::Direct));
             match (self.kernel, self.strides) {
-                ([3, 3], [1, 1]) => algorithms.extend([
+                ([3, 3], [1, 1]) | ([5, 5], [2, 2]) => algorithms.extend([
                     GroupedAlgorithm::Each(Algorithm::WinogradF4),
                     GroupedAlgorithm::Each(Algorithm::WinogradF6),
                 ]),

@@ -185,13 +185,14 @@ impl<S: Simd> Problem<'_, S> {
         let step = dims.strides[1] * from.block;
         let place = image * from.len() + dims.corner() + y * dims.strides[0] * from.row_stride() + pixel * step;
         let mut sums = [load(simd, self.bias, index * BLOCK); COUNT];
-        let mut weights = self.weights[index * panel_len(dims)..][..panel_len(dims)].chunks_exact(BLOCK);
+        let weights = &self.weights[index * panel_len(dims)..][..panel_len(dims)];
+        let mut tap = 0;
         for channel in group * dims.group_inputs()..(group + 1) * dims.group_inputs() {
             let source = place + channel / from.block * from.plane_stride() + channel % from.block;
             for row in 0..dims.kernel[0] {
                 for column in 0..dims.kernel[1] {
-                    let Some(weight) = weights.next() else { return sums };
-                    let weight = load(simd, weight, 0);
+                    let weight = load(simd, weights, tap * BLOCK);
+                    tap += 1;
                     let at =
                         source + row * dims.dilations[0] * from.row_stride() + column * dims.dilations[1] * from.block;
                     let values = &self.input[at..at + (COUNT - 1) * step + 1];

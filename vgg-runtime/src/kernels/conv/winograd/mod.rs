@@ -240,6 +240,10 @@ impl<S: Simd> Problem<'_, S> {
             let weights = match self.weights {
                 Weights::Packed(weights) => &weights[first * count * depth(dims) * BLOCK * PANEL..],
                 Weights::Plain(weight) => {
+                    // The channels that fill up the last block are not written.
+                    if !dims.input.channels.is_multiple_of(BLOCK) {
+                        fresh.fill(0.0);
+                    }
                     weights::pack_block(self.simd, dims, weight.as_slice().as_chunks().0, block, fresh);
                     &*fresh
                 }
