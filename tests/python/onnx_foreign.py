@@ -64,6 +64,36 @@ def networks():
     yield "batch", "its first axis", model([node("Reshape", ["x", "s"], ["y"], name="all")], [onnx.numpy_helper.from_array(np.array([3, -1]), "s")])
     yield "training", "training_mode is true", model([node("Dropout", ["x", "r", "t"], ["y"])], [tensor("r"), onnx.numpy_helper.from_array(np.array(True), "t")])
     yield "constant", "does not depend on the input", model([node("Relu", ["x"], ["r"]), node("Shape", ["r"], ["y"])])
+    whole = lambda *values: onnx.numpy_helper.from_array(np.array(values, np.int64))
+    yield "empty_slice", "Reshape at node `r`", model(
+        [node("Slice", ["none", "zero", "minus", "zero", "minus"], ["s"]), node("Reshape", ["x", "s"], ["y"], name="r")],
+        [named(whole(), "none"), named(whole(0), "zero"), named(whole(-1), "minus")])
+    images = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    yield "batch_as_a_number", "a real number of the batch, which is open", model(
+        [node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["n"]), node("Cast", ["n"], ["f"], to=TensorProto.FLOAT), node("Mul", ["x", "f"], ["y"])],
+        [named(whole(0), "zero")], [images])
+    yield "trained_norm", "BatchNormalization at node `bn`: it has the outputs of training", model(
+        [node("BatchNormalization", ["x", "a", "a", "a", "a"], ["y", "m", "v", "sm", "sv"], name="bn")], [tensor("a", 3)], opset=9)
+    yield "stretched_number", "a constant of the shape [1]", model(
+        [node("Unsqueeze", ["x", "zero"], ["u"]), node("Mul", ["u", "half"], ["y"])],
+        [named(whole(0), "zero"), onnx.numpy_helper.from_array(np.array([0.5], np.float32), "half")], [images])
+    yield "copies", "the file copies more than", model(
+        [node("ConstantOfShape", ["n"], ["c0"], value=whole(1))] + [node("Identity", [f"c{n}"], [f"c{n + 1}"]) for n in range(400)]
+        + [node("Reshape", ["x", "c400"], ["y"])], [named(whole(1 << 22), "n")])
+    nothing = onnx.numpy_helper.from_array(np.zeros((1 << 20, 0), np.float32), "nothing")
+    yield "nothing_joined", "Reshape at node `r`", model(
+        [node("Concat", ["nothing"] * 100_000, ["c"], axis=1), node("Shape", ["c"], ["s"]), node("Reshape", ["x", "s"], ["y"], name="r")], [nothing])
+    deep = onnx.numpy_helper.from_array(np.zeros(4, np.float32), "deep")
+    deep.dims[:] = [4] + [1] * 100_000
+    yield "many_axes", "and more extents", model([node("Add", ["deep", "deep"], ["c"]), node("Add", ["x", "c"], ["y"])], [deep])
+    yield "many_inputs", "inputs of operators allowed", model([node("Concat", ["x"] * 1_000_000, ["y"], axis=1)])
+    yield "many_outputs", "the operator is not supported", model(
+        [node("Strange", ["x"], ["y"] + [f"o{n}" for n in range(200_000)], name="long" * 100_000)])
+
+
+def named(made, name):
+    made.name = name
+    return made
 
 
 def main():

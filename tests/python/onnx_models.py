@@ -168,7 +168,7 @@ def keras_mean():
     """The same with the mean of the feature maps as its head."""
     net = Net(["n", 16, 16, 3], opset=15, name="tf2onnx")
     net.channels = 3
-    net.op("Sub", net.row(3)).op("Transpose", perm=[0, 3, 1, 2]).conv(8, pads=[0] * 4).relu().op("Transpose", perm=[0, 2, 3, 1])
+    net.op("Div", net.const(np.float32(255))).op("Sub", net.row(3)).op("Transpose", perm=[0, 3, 1, 2]).conv(8, pads=[0] * 4).relu().op("Transpose", perm=[0, 2, 3, 1])
     net.op("ReduceMean", axes=[1, 2], keepdims=0).op("MatMul", net.weight(8, 5)).op("Add", net.row(5))
     write("keras_mean", net.model(), [2, 16, 16, 3], shown=["NHWC"])
 

@@ -23,7 +23,7 @@ pub fn run(model: &Path, options: &ImportOptions, input: &Path) -> Result<Vec<f3
         Network::Graph { graph, .. } => compile_graph(*graph, &CompileOptions::default()),
     };
     let Compiled { graph, .. } = compiled.map_err(|error| format!("{}: {error}", model.display()))?;
-    let source = WeightsSource::Imported { path: model.to_owned(), tensors: imported.tensors.into() };
+    let source = WeightsSource::Imported { path: model.to_owned(), tensors: imported.tensors.into(), preprocess: None };
     if let Err(errors) = source.load(&graph) {
         return Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
     }

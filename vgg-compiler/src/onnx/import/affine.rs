@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use super::constant::{floats, to_bytes};
 
+/// Most numbers of a scale: what a few constants of a file are repeated to is not bounded by its length.
+pub(super) const MAX_NUMBERS: usize = 1 << 24;
+
 /// `y = x * scale + shift`, each along one axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Affine {
@@ -24,10 +27,11 @@ impl Affine {
         Self { op, axis: self.axis, scale, shift }
     }
 
-    /// Every channel `times` in a row, as flattening does.
-    pub(super) fn repeated(&self, times: usize) -> Self {
+    /// Every channel `times` in a row, as flattening does; none when these are more than [`MAX_NUMBERS`].
+    pub(super) fn repeated(&self, times: usize) -> Option<Self> {
+        self.scale.len().checked_mul(times).filter(|&count| count <= MAX_NUMBERS)?;
         let repeat = |values: &[f64]| values.iter().flat_map(|&value| std::iter::repeat_n(value, times)).collect();
-        Self { scale: repeat(&self.scale), shift: repeat(&self.shift), ..*self }
+        Some(Self { scale: repeat(&self.scale), shift: repeat(&self.shift), ..*self })
     }
 
     /// Whether it moves zero, so that padding would no longer be zero.

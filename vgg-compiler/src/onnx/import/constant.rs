@@ -157,18 +157,18 @@ fn pick<T: Copy>(elements: &[T], offset: usize, shape: &[usize], strides: &[isiz
             let mut at = position;
             for _ in 0..last {
                 out.push(*elements.get(usize::try_from(at).ok()?)?);
-                at += step;
+                at = at.wrapping_add(step);
             }
         }
         let mut finished = true;
         for ((index, &extent), &step) in index.iter_mut().zip(outer).zip(steps).rev() {
             *index += 1;
-            position += step;
+            position = position.wrapping_add(step);
             if *index < extent {
                 finished = false;
                 break;
             }
-            position -= step * isize::try_from(extent).ok()?;
+            position = position.wrapping_sub(step.wrapping_mul(isize::try_from(extent).ok()?));
             *index = 0;
         }
         if finished {
@@ -187,10 +187,15 @@ pub(super) fn to_bytes(values: impl Iterator<Item = f32>) -> Bytes {
     values.map(f32::to_le_bytes).collect::<Vec<[u8; 4]>>().into_flattened().into()
 }
 
-/// The product of extents, when it can be addressed and is no more than a tensor may have.
+/// Most axes of a tensor: what computes with them may take the square of their number.
+pub(super) const MAX_RANK: usize = 16;
+
+/// The product of extents, when there are not too many, it can be addressed and is no more than a tensor may have. An extent of zero does
+/// not let the others be larger.
 pub(super) fn element_count(shape: &[usize]) -> Option<usize> {
-    let count = shape.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent))?;
-    (count as u64 <= MAX_TENSOR).then_some(count)
+    let axes = (shape.len() <= MAX_RANK).then_some(shape)?;
+    let bound = axes.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent.max(1)))?;
+    (bound as u64 <= MAX_TENSOR).then(|| axes.iter().product())
 }
 
 /// `count` times the same number.

@@ -65,7 +65,7 @@ impl Refusal {
 
 /// A name from a file with nothing in it that a terminal would obey, shortened.
 pub(super) fn printable(text: &str) -> String {
-    clean(text).chars().take(80).collect()
+    clean(text.char_indices().nth(80).and_then(|(end, _)| text.get(..end)).unwrap_or(text))
 }
 
 /// A text from a file with nothing in it that a terminal would obey.

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::affine::Affine;
+use super::affine::{Affine, MAX_NUMBERS};
 use super::constant::{filled, to_bytes};
-use super::error::Refusal;
+use super::error::{Refusal, printable};
 use super::net::{Activation, Net, Node as NetNode, Op as NetOp, ValueId as NetValue, shown};
 use crate::ir::{Conv, Graph, Node, Op, Param, ParamId, ParamSource, Shape, Value, ValueId};
 use crate::weights::{Tensor, Tensors};
@@ -65,8 +65,16 @@ pub(super) fn lower(net: &Net, name: String) -> Result<Lowered, Refusal> {
     }
     for &output in &net.outputs {
         let Some(&(value, _)) = lowering.made.get(&output) else { continue };
+        let name = net.values.get(output.0).map(|value| printable(&value.name)).unwrap_or_default();
         if value == lowering.out.graph.input {
-            return Err(Refusal::unsupported("an output is the input, or no layer is left between them"));
+            return Err(Refusal::unsupported(format!(
+                "the output `{name}` is the input, or no layer is left between them"
+            )));
+        }
+        if lowering.out.graph.outputs.contains(&value) {
+            let problem =
+                format!("the output `{name}` is the same activation as another output, expected each only once");
+            return Err(Refusal::unsupported(problem));
         }
         lowering.out.graph.outputs.push(value);
     }
@@ -142,7 +150,10 @@ impl Lowering<'_> {
             }
             NetOp::Affine(affine) => {
                 let Some(affine) = along_channels(affine, &file_shape, image) else {
-                    return Err(self.refuse(node, "its constants differ from pixel to pixel"));
+                    return Err(self.refuse(
+                        node,
+                        "its constants differ from pixel to pixel, expected one number for each channel",
+                    ));
                 };
                 batch_norm(&affine)
             }
@@ -308,7 +319,8 @@ fn along_channels(affine: &Affine, shape: &[usize], image: bool) -> Option<Affin
         Some(axis) => {
             let inner: usize = shape.get(axis + 1..)?.iter().product();
             let outer: usize = shape.get(1..axis)?.iter().product();
-            let once = affine.repeated(inner);
+            let once = affine.repeated(inner)?;
+            outer.checked_mul(once.scale.len()).filter(|&count| count <= MAX_NUMBERS)?;
             let many = |values: &[f64]| values.iter().copied().cycle().take(outer * values.len()).collect();
             Some(Affine { axis: None, scale: many(&once.scale), shift: many(&once.shift), ..once.clone() })
         }

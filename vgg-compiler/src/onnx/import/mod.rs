@@ -105,6 +105,16 @@ pub enum Network {
     },
 }
 
+impl Network {
+    /// How images become its input, where that is known.
+    pub fn preprocess(&self) -> Option<&Preprocess> {
+        match self {
+            Self::Declared(spec) => spec.preprocess.as_ref().map(|preprocess| &preprocess.value),
+            Self::Graph { graph, .. } => graph.preprocess.as_ref(),
+        }
+    }
+}
+
 /// The network of the ONNX file at `path`.
 ///
 /// # Errors
@@ -116,10 +126,11 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportEr
         let refusal = Refusal::new("expected an ONNX file, found something else", "give the path of a .onnx file");
         return Err(refused(path, refusal));
     }
+    let head = sniff::head(path).map_err(read)?;
+    sniff::refuse_foreign(&head).map_err(|refusal| refused(path, refusal))?;
     let bytes = Bytes::from(fs::read(path).map_err(read)?);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let imported = sniff::refuse_foreign(&bytes).and_then(|()| import_bytes(bytes, path.parent(), &stem, options));
-    imported.map_err(|refusal| refused(path, refusal))
+    import_bytes(bytes, path.parent(), &stem, options).map_err(|refusal| refused(path, refusal))
 }
 
 fn refused(path: &Path, Refusal { problem, help }: Refusal) -> ImportError {
@@ -151,7 +162,17 @@ fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str, options: &Impor
     graph.preprocess = preprocess;
     let mut notes = net.notes;
     let graph = verify(graph).map_err(|errors| {
-        let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        // Layers are numbered by this compiler: the file knows its nodes.
+        let named = |text: String| {
+            aliases.iter().fold(text, |text, alias| match alias.nodes.last() {
+                Some(node) => {
+                    let layer = format!("layer `{}`", alias.layer);
+                    text.replace(&layer, &format!("{layer} (node `{}`)", printable(node)))
+                }
+                None => text,
+            })
+        };
+        let messages: Vec<String> = errors.iter().map(|error| named(error.to_string())).collect();
         Refusal::unsupported(messages.join("; "))
     })?;
     let input = graph.input_shape();

@@ -232,6 +232,13 @@ impl Net {
         }
         let node = self.nodes.remove(index);
         if let Some(&input) = node.inputs.first() {
+            // What comes out of the network keeps its name.
+            if self.outputs.contains(&node.output) && !self.outputs.contains(&input) && input != self.input {
+                let name = self.values.get(node.output.0).map(|value| value.name.clone());
+                if let (Some(value), Some(name)) = (self.values.get_mut(input.0), name) {
+                    value.name = name;
+                }
+            }
             self.replace_uses(node.output, input);
         }
     }

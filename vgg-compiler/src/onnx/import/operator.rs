@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::affine::{Affine, BATCH_NORM};
+use super::affine::{Affine, BATCH_NORM, MAX_NUMBERS};
 use super::constant::{Constant, element_count, filled, floats, place, to_bytes};
 use super::error::Refusal;
 use super::fold::{order, reshaped, sliced, whole};
@@ -318,6 +318,10 @@ impl<'a> Reading<'a> {
         let node = self.node;
         let shape = self.activation()?;
         node.not_training()?;
+        // Before operator set 14 the number of its outputs says so.
+        if node.opset < 14 && node.proto.output.iter().skip(1).any(|name| !name.is_empty()) {
+            return Err(node.unsupported("it has the outputs of training, expected one output"));
+        }
         let Some(&channels) = shape.get(1) else { return Err(node.damaged("its input has no channels")) };
         let of = |index: usize| -> Result<Vec<f64>, Refusal> {
             let constant = self.constant(index)?;
@@ -395,8 +399,8 @@ impl<'a> Reading<'a> {
         let values: Vec<f64> = constant.reals().map(|data| floats(data).map(f64::from).collect()).ok_or_else(refuse)?;
         let Some(offset) = shape.len().checked_sub(constant.shape.len()) else { return Err(refuse()) };
         if let &[value] = values.as_slice() {
-            let channels = shape.get(1).copied().ok_or_else(refuse)?;
-            return Ok((Some(1), vec![value; channels]));
+            let channels = shape.get(1).copied().filter(|&channels| channels <= MAX_NUMBERS);
+            return Ok((Some(1), vec![value; channels.ok_or_else(refuse)?]));
         }
         let wide: Vec<usize> = constant
             .shape
@@ -415,7 +419,7 @@ impl<'a> Reading<'a> {
             return Err(refuse());
         }
         let one: Vec<usize> = std::iter::once(1).chain(shape.iter().skip(1).copied()).collect();
-        let all = element_count(&one).and_then(|_| constant.broadcast(&one));
+        let all = element_count(&one).filter(|&count| count <= MAX_NUMBERS).and_then(|_| constant.broadcast(&one));
         let all = all.as_ref().and_then(Constant::reals).ok_or_else(refuse)?;
         Ok((None, floats(all).map(f64::from).collect()))
     }

@@ -18,6 +18,9 @@ use crate::spec::limits::{MAX_LAYERS, MAX_TENSOR};
 /// Most operators on activations. The passes may look at every pair of them again for each one that they take away.
 const MAX_NODES: usize = 2 * MAX_LAYERS;
 
+/// Most activations that all operators read together.
+const MAX_READS: usize = 2 * MAX_NODES;
+
 /// What a name stands for.
 enum Known {
     Constant(Constant),
@@ -67,20 +70,25 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
     known.insert(input.name, Known::Activation(net.input));
     let mut folder = Folder::new(externals);
     let mut others = BTreeMap::new();
+    let mut read = 0;
     for proto in nodes {
         let node_of = Node { proto, opset };
-        others.extend(
-            proto.output.iter().skip(1).filter(|name| !name.is_empty()).map(|name| (name.as_str(), node_of.shown())),
-        );
-        if let Some(shown) = proto.input.iter().find_map(|name| others.get(name.as_str())) {
+        let more = proto.output.iter().skip(1).filter(|name| !name.is_empty());
+        others.extend(more.map(|name| (name.as_str(), node_of)));
+        if let Some(other) = proto.input.iter().find_map(|name| others.get(name.as_str())) {
+            let shown = other.shown();
             return Err(node_of.unsupported(format_args!("it reads another result than the first of {shown}")));
         }
-        let result = node(Node { proto, opset }, &known, &mut net, &mut folder)?;
+        let result = node(node_of, &known, &mut net, &mut folder)?;
+        if let Some(made) = net.nodes.last() {
+            read += made.inputs.len();
+        }
+        if net.nodes.len() > MAX_NODES || read > MAX_READS {
+            return Err(Refusal::unsupported(format!(
+                "the network has more than the {MAX_NODES} operators or {MAX_READS} inputs of operators allowed"
+            )));
+        }
         known.insert(proto.output.first().cloned().unwrap_or_default(), result);
-    }
-    if net.nodes.len() > MAX_NODES {
-        let count = net.nodes.len();
-        return Err(Refusal::unsupported(format!("the network has {count} operators, expected at most {MAX_NODES}")));
     }
     for output in &graph.output {
         let name = output.name.as_deref().unwrap_or_default();
@@ -94,7 +102,7 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
                 return Err(Refusal::unsupported(problem));
             }
             None if others.contains_key(name) => {
-                let shown = others.get(name).cloned().unwrap_or_default();
+                let shown = others.get(name).map(|node| node.shown()).unwrap_or_default();
                 let problem = format!("the output `{}` is another result than the first of {shown}", printable(name));
                 return Err(Refusal::unsupported(problem));
             }
@@ -144,6 +152,12 @@ fn node(
         let size = size.ok_or_else(|| node.unsupported("its result is too large"))?;
         return Ok(Known::Constant(Constant { shape: vec![], data: Data::I64(vec![size]) }));
     }
+    // Weights are copied where their layout differs, however many operators share them.
+    let weights = operands.iter().map(|operand| match operand {
+        Operand::Constant(constant) => constant.len(),
+        _ => 0,
+    });
+    folder.charge(node, weights.fold(0, usize::saturating_add))?;
     let (op, shape) = Reading { node, inputs: &operands, batch: net.batch }.made()?;
     let elements = shape
         .iter()

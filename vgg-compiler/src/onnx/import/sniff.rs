@@ -1,7 +1,7 @@
 //! What a file is, by its first bytes.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::error::Refusal;
@@ -15,14 +15,18 @@ pub fn is_onnx(path: &Path) -> bool {
     if !fs::metadata(path).is_ok_and(|kind| kind.is_file()) {
         return false;
     }
+    head(path).is_ok_and(|head| magic::begins_as_onnx(&head))
+}
+
+/// How the file at `path` begins.
+pub(super) fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-    read.is_ok() && magic::begins_as_onnx(&head)
+    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// Refuses a file that is something else.
 pub(super) fn refuse_foreign(head: &[u8]) -> Result<(), Refusal> {
-    let head = head.get(..HEAD as usize).unwrap_or(head);
     if head.is_empty() {
         return Err(Refusal::damaged("expected an ONNX file, found an empty one"));
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use half::f16;
 
-use super::constant::{Constant, Data, element_count, to_bytes};
+use super::constant::{Constant, Data, MAX_RANK, element_count, to_bytes};
 use super::error::{Refusal, printable};
 use super::external::Externals;
 use crate::onnx::messages::{DataLocation, DataType, TensorProto};
@@ -16,7 +16,9 @@ pub(super) fn read(
     let name = printable(tensor.name.as_deref().unwrap_or_default());
     let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let Some((shape, count)) = shape.and_then(|shape| element_count(&shape).map(|count| (shape, count))) else {
-        return Err(Refusal::damaged(format!("tensor `{name}` has the shape {:?}, which is too large", tensor.dims)));
+        let some: Vec<i64> = tensor.dims.iter().copied().take(MAX_RANK).collect();
+        let more = if tensor.dims.len() > MAX_RANK { " and more extents" } else { "" };
+        return Err(Refusal::damaged(format!("tensor `{name}` has the shape {some:?}{more}, which is too large")));
     };
     let kind = tensor.data_type.and_then(|kind| DataType::try_from(kind).ok()).unwrap_or(DataType::Undefined);
     let raw = if tensor.data_location == Some(DataLocation::External as i32) {

@@ -1,16 +1,13 @@
 //! Operators that take elements to other places: slices, transposes, other shapes.
 
 use super::{whole, wholes};
-use crate::onnx::import::constant::{Constant, Data, broadcast_shape, element_count, place, strides};
+use crate::onnx::import::constant::{Constant, Data, MAX_RANK, broadcast_shape, element_count, place, strides};
 use crate::onnx::import::error::Refusal;
 use crate::onnx::import::net::shown;
 use crate::onnx::import::node::Node;
 
 /// Counts elements before there is memory for them.
 type Charge<'a> = &'a mut dyn FnMut(usize) -> Result<(), Refusal>;
-
-/// Most axes of a tensor: what computes with them may take the square of their number.
-const MAX_RANK: usize = 16;
 
 /// The axes `given` of a tensor of `rank` axes.
 fn axes(node: Node<'_>, given: &[i64], rank: usize) -> Result<Vec<usize>, Refusal> {
@@ -121,7 +118,8 @@ pub(super) fn gather(
     let shape: Vec<usize> = outer.iter().chain(&indices.shape).chain(inner).copied().collect();
     let count = element_count(&shape).ok_or_else(|| node.damaged("its result is too large"))?;
     charge(count)?;
-    let (rows, run) = (outer.iter().product::<usize>(), inner.iter().product::<usize>());
+    // Extents of zero bound no other.
+    let (rows, run) = if count == 0 { (0, 0) } else { (outer.iter().product(), inner.iter().product::<usize>()) };
     let starts = (0..rows).flat_map(|row| picked.iter().map(move |&index| (row * extent + index) * run));
     let data = match &data.data {
         Data::F32(bytes) => Data::F32(runs(bytes.as_chunks::<4>().0, starts, run, count).into_flattened().into()),
@@ -173,10 +171,15 @@ pub(in crate::onnx::import) fn sliced(
             continue;
         };
         let len = whole(*extent);
+        if step == 0 {
+            return Err(node.damaged("it has a step of 0"));
+        }
+        if len == 0 {
+            continue;
+        }
         let from_front = |index: i64| if index < 0 { index.saturating_add(len) } else { index };
         let (start, end) = (from_front(start), from_front(end));
         let (start, count) = match step {
-            0 => return Err(node.damaged("it has a step of 0")),
             1.. => {
                 let (start, end) = (start.clamp(0, len), end.clamp(0, len));
                 (start, (end - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
@@ -237,8 +240,10 @@ pub(super) fn concat(node: Node<'_>, inputs: &[&Constant]) -> Result<Constant, R
 /// The first row of each part, then the second of each, and so on.
 fn rows_of<T: Copy>(parts: &[&[T]], rows: usize, count: usize) -> Vec<T> {
     let mut out = Vec::with_capacity(count);
-    for row in 0..rows {
-        for part in parts {
+    // Extents of zero bound no other.
+    let parts: Vec<&&[T]> = parts.iter().filter(|part| !part.is_empty()).collect();
+    for row in 0..if parts.is_empty() { 0 } else { rows } {
+        for part in &parts {
             let len = part.len() / rows.max(1);
             out.extend_from_slice(part.get(row * len..(row + 1) * len).unwrap_or_default());
         }

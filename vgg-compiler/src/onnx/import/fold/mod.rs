@@ -6,9 +6,12 @@ mod dequantize;
 
 pub(super) use axes::{order, sliced};
 
+use half::{bf16, f16};
+
 use super::constant::{Constant, Data, element_count, filled, floats, to_bytes};
 use super::error::Refusal;
 use super::external::Externals;
+use super::net::OPEN;
 use super::node::Node;
 use super::tensor::read;
 use crate::onnx::messages::DataType;
@@ -16,15 +19,19 @@ use crate::onnx::messages::DataType;
 /// Most elements that a file may have computed, a little less than four times those of the largest network of the papers.
 const MAX_MADE: usize = 1 << 29;
 
+/// Most whole numbers that a file may have copied: shapes have a few.
+const MAX_COPIED: usize = 1 << 24;
+
 /// What is needed to evaluate nodes.
 pub(super) struct Folder<'e> {
     pub(super) externals: &'e mut Externals,
     made: usize,
+    copied: usize,
 }
 
 impl<'e> Folder<'e> {
     pub(super) fn new(externals: &'e mut Externals) -> Self {
-        Self { externals, made: 0 }
+        Self { externals, made: 0, copied: 0 }
     }
 
     /// The result of a node whose inputs are all constant. Inputs that are left out are none.
@@ -35,13 +42,17 @@ impl<'e> Folder<'e> {
         let result = match node.op_type() {
             "Constant" => return self.constant(node),
             "ConstantOfShape" => return self.of_shape(node, input(0)?),
-            "Identity" => return input(0).cloned(),
+            "Identity" => {
+                self.charge_copy(node, input(0)?)?;
+                return input(0).cloned();
+            }
             "Dropout" => {
                 node.not_training()?;
                 let mode = inputs.get(2).copied().flatten();
                 if mode.is_some_and(|mode| mode.wholes().is_none_or(|mode| mode != [0])) {
                     return Err(node.unsupported("training_mode is true, expected false"));
                 }
+                self.charge_copy(node, input(0)?)?;
                 return input(0).cloned();
             }
             "Shape" => return shape_of(node, &input(0)?.shape),
@@ -50,6 +61,7 @@ impl<'e> Folder<'e> {
                 let data = input(0)?;
                 let given = inputs.get(1).copied().flatten().map(|given| wholes(node, given)).transpose()?;
                 let shape = axes::target(node, &data.shape, given.or_else(|| node.ints("axes")))?;
+                self.charge_copy(node, data)?;
                 return Ok(data.with_shape(shape));
             }
             "Cast" => {
@@ -80,6 +92,7 @@ impl<'e> Folder<'e> {
             }
             // Of any number of tensors.
             "Min" | "Max" => {
+                self.charge_copy(node, input(0)?)?;
                 let mut result = input(0)?.clone();
                 for index in 1..inputs.len() {
                     result = arithmetic::binary(node, &result, input(index)?, &mut |count| self.charge(node, count))?;
@@ -93,14 +106,26 @@ impl<'e> Folder<'e> {
                 self.charge(node, input(0)?.len())?;
                 arithmetic::unary(node, input(0)?)?
             }
-            "ReduceProd" => arithmetic::product(node, input(0)?, inputs.get(1).copied().flatten())?,
+            "ReduceProd" => {
+                self.charge(node, input(0)?.len())?;
+                arithmetic::product(node, input(0)?, inputs.get(1).copied().flatten())?
+            }
             _ => return Err(node.unsupported("it is applied to constants, and not evaluated when a file is read")),
         };
         Ok(result)
     }
 
+    /// Counts a constant that is copied: real numbers are shared.
+    fn charge_copy(&mut self, node: Node<'_>, constant: &Constant) -> Result<(), Refusal> {
+        self.copied = self.copied.saturating_add(constant.wholes().map_or(0, <[i64]>::len));
+        if self.copied > MAX_COPIED {
+            return Err(node.unsupported(format_args!("the file copies more than {MAX_COPIED} whole numbers")));
+        }
+        Ok(())
+    }
+
     /// Counts numbers before there is memory for them.
-    fn charge(&mut self, node: Node<'_>, count: usize) -> Result<(), Refusal> {
+    pub(super) fn charge(&mut self, node: Node<'_>, count: usize) -> Result<(), Refusal> {
         self.made = self.made.saturating_add(count);
         if self.made > MAX_MADE {
             return Err(node.unsupported(format_args!("the file computes more than {MAX_MADE} constants")));
@@ -176,10 +201,18 @@ fn wholes<'a>(node: Node<'_>, constant: &'a Constant) -> Result<&'a [i64], Refus
 fn cast(node: Node<'_>, input: &Constant) -> Result<Constant, Refusal> {
     let to = i32::try_from(node.int("to", 0)).ok().and_then(|kind| DataType::try_from(kind).ok());
     let refuse = || node.unsupported(format_args!("a cast to type {}, expected Float or Int64", node.int("to", 0)));
-    let data = match (to.ok_or_else(refuse)?, &input.data) {
-        (DataType::Float | DataType::Double | DataType::Float16, Data::F32(bytes)) => Data::F32(bytes.clone()),
+    let to = to.ok_or_else(refuse)?;
+    let data = match (to, &input.data) {
+        (_, Data::I64(values)) if values.iter().any(|&value| value != 0 && value % whole(OPEN) == 0) && is_real(to) => {
+            return Err(node.unsupported("it makes a real number of the batch, which is open, expected a fixed batch"));
+        }
+        (DataType::Float | DataType::Double, Data::F32(bytes)) => Data::F32(bytes.clone()),
+        (DataType::Float16, Data::F32(bytes)) => Data::F32(to_bytes(floats(bytes).map(nearest_f16))),
+        (DataType::Float16, Data::I64(values)) => {
+            Data::F32(to_bytes(values.iter().map(|&value| nearest_f16(value as f32))))
+        }
         (DataType::Bfloat16, Data::F32(bytes)) => Data::F32(to_bytes(floats(bytes).map(nearest_bf16))),
-        (DataType::Float | DataType::Double | DataType::Float16, Data::I64(values)) => {
+        (DataType::Float | DataType::Double, Data::I64(values)) => {
             Data::F32(to_bytes(values.iter().map(|&value| value as f32)))
         }
         (DataType::Int64 | DataType::Int32, Data::I64(values)) => Data::I64(values.clone()),
@@ -193,11 +226,29 @@ fn cast(node: Node<'_>, input: &Constant) -> Result<Constant, Refusal> {
     Ok(Constant { shape: input.shape.clone(), data })
 }
 
-/// The nearest number of which the last 16 bits are zero, the even one of two.
+fn is_real(kind: DataType) -> bool {
+    matches!(kind, DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16)
+}
+
+/// The nearest number of half precision.
+fn nearest_f16(value: f32) -> f32 {
+    f16::from_f32(value).to_f32()
+}
+
+/// The nearest number of eight bits.
 fn nearest_bf16(value: f32) -> f32 {
-    if value.is_nan() {
-        return value;
+    bf16::from_f32(value).to_f32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn casts_round_to_the_nearest() {
+        assert_eq!([1.0005, 65519.0, 70000.0].map(nearest_f16), [1.000_976_6, 65504.0, f32::INFINITY]);
+        // A tie goes to the even one.
+        assert_eq!([1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0].map(nearest_bf16), [1.0, 1.0 + 4.0 / 256.0]);
+        assert!(nearest_f16(f32::NAN).is_nan() && nearest_bf16(f32::NAN).is_nan());
     }
-    let bits = value.to_bits();
-    f32::from_bits(bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
 }

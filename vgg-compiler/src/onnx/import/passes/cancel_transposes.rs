@@ -100,8 +100,9 @@ fn rewrite(net: &mut Net, mut node: Node, kept: &mut Kept) {
     }
     let result = if same { taken_over(net, &node, &order, value) } else { None };
     let Some((op, result)) = result else { return restored(net, node, kept) };
+    // The shapes are of two layouts; nothing is left to do exactly where the layout stays.
     if let Op::Reshape = op
-        && net.shape(node.output) == net.shape(first)
+        && result == order
     {
         return kept.set(node.output, value, order);
     }
@@ -282,6 +283,40 @@ mod tests {
             assert_eq!(transposes(&after), 0);
             assert_same(&before, &after);
         }
+    }
+
+    #[test]
+    fn pixels_of_a_map_of_one_become_channels_by_a_reshape() {
+        let mut before = net(&[2, 3, 4, 5]);
+        before.push("conv", Op::Conv(conv(4, 3, [2, 2])), &[2, 4, 3, 4]);
+        before.push("out", Op::Transpose(LAST.to_vec()), &[2, 3, 4, 4]);
+        before.push("mean", Op::ReduceMean { axes: vec![1, 2], keep: true }, &[2, 1, 1, 4]);
+        before.push("turned", Op::Reshape, &[2, 4, 1, 1]);
+        before.push("conv2", Op::Conv(conv(3, 4, [1, 1])), &[2, 3, 1, 1]);
+        let mut after = before.clone();
+        cancel_transposes(&mut after).unwrap();
+        assert_eq!(transposes(&after), 0);
+        assert_same(&before, &after);
+    }
+
+    #[test]
+    fn one_number_for_all_lies_in_any_order() {
+        let mut before = net(&[2, 3, 4, 5]);
+        before.push("conv", Op::Conv(conv(4, 3, [2, 2])), &[2, 4, 3, 4]);
+        before.push("out", Op::Transpose(LAST.to_vec()), &[2, 3, 4, 4]);
+        let all = Affine { op: "Mul", axis: Some(1), scale: vec![0.5; 3], shift: vec![0.25; 3] };
+        before.push("half", Op::Affine(all), &[2, 3, 4, 4]);
+        before.push("back", Op::Transpose(FIRST.to_vec()), &[2, 4, 3, 4]);
+        let mut after = before.clone();
+        cancel_transposes(&mut after).unwrap();
+        assert_eq!(transposes(&after), 0);
+        assert!(
+            after
+                .nodes
+                .iter()
+                .any(|node| matches!(&node.op, Op::Affine(Affine { axis: Some(1), scale, .. }) if scale.len() == 4))
+        );
+        assert_same(&before, &after);
     }
 
     #[test]

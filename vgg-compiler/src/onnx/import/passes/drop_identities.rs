@@ -49,9 +49,11 @@ fn find(net: &Net) -> Option<(usize, Option<&'static str>)> {
 /// A reshape of a reshape is one.
 fn merge_reshapes(net: &mut Net) {
     while let Some((first, second)) = net.nodes.iter().enumerate().find_map(|(first, node)| {
+        if !matches!(node.op, Op::Reshape) {
+            return None;
+        }
         let second = net.sole_reader(node.output)?;
-        let both = matches!(node.op, Op::Reshape) && matches!(net.nodes.get(second)?.op, Op::Reshape);
-        both.then_some((first, second))
+        matches!(net.nodes.get(second)?.op, Op::Reshape).then_some((first, second))
     }) {
         net.absorb(first, second);
     }

@@ -152,7 +152,7 @@ fn passed(net: &Net, node: &Node, affine: &Affine) -> Option<Affine> {
         }
         Op::Reshape => {
             let ([batch, _], [first, _, inner @ ..]) = (net.shape(node.output), input) else { return None };
-            (batch == first).then(|| affine.repeated(inner.iter().product()))
+            (batch == first).then(|| affine.repeated(inner.iter().product())).flatten()
         }
         _ => None,
     }

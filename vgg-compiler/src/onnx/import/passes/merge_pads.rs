@@ -65,7 +65,7 @@ fn not_negative(net: &Net, node: &Node) -> bool {
     }
     match before.map(|node| &node.op) {
         Some(Op::Activation(Activation::Relu | Activation::Sigmoid)) => true,
-        Some(Op::Activation(Activation::Clip { min, .. })) => *min >= 0.0,
+        Some(Op::Activation(Activation::Clip { min, max })) => *min >= 0.0 && *max >= 0.0,
         _ => false,
     }
 }

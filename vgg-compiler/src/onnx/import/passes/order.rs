@@ -61,10 +61,20 @@ fn inverse(axes: &[usize]) -> Vec<usize> {
     inverse
 }
 
+fn uniform(values: &[f64]) -> bool {
+    values.windows(2).all(|pair| matches!(pair, [a, b] if a == b))
+}
+
 /// `affine` of the file's tensor as one of the kept tensor, which has `shape`.
 pub(super) fn moved(affine: &Affine, order: &Order, shape: &[usize]) -> Option<Affine> {
     let (extents, axes) = match (order, affine.axis) {
         (Order::Plain, _) => return Some(affine.clone()),
+        // The same number everywhere lies in any order.
+        (Order::Axes(_), Some(_)) if uniform(&affine.scale) && uniform(&affine.shift) => {
+            let channels = *shape.get(1)?;
+            let all = |values: &[f64]| values.first().map(|&value| vec![value; channels]);
+            return Some(Affine { axis: Some(1), scale: all(&affine.scale)?, shift: all(&affine.shift)?, ..*affine });
+        }
         (Order::Axes(axes), Some(axis)) => {
             return Some(Affine { axis: Some(*axes.get(axis)?), ..affine.clone() });
         }
