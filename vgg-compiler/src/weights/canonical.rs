@@ -27,7 +27,9 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::error::WeightsError;
+use super::metadata::Metadata;
 use super::resolve::Weights;
+use super::safetensors::MAX_HEADER;
 use crate::atomic;
 use crate::ir::{Graph, Param, ParamId, Precision, Shape};
 use crate::preprocess::{MEAN_KEY, METADATA_KEY, Mean, Preprocess};
@@ -58,6 +60,16 @@ impl Header {
     /// The header of a file that holds `params`, which are the parameters of a verified graph, and knows of no preprocessing.
     pub fn new(params: &[Param]) -> Self {
         Self::with(params, None)
+    }
+
+    /// The header that `bytes` begin with, when it is that of the parameters of `graph`, whatever preprocessing it tells of.
+    fn found(graph: &Graph, bytes: &[u8]) -> Option<Self> {
+        let image = graph.values.get(graph.input.0).and_then(|input| input.shape)?;
+        let (len, rest) = bytes.split_first_chunk()?;
+        let json = rest.get(..usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+        let recorded = Metadata::of(json)?.preprocess().ok()?;
+        let header = Self::with(&graph.params, recorded.as_ref().map(|preprocess| (preprocess, image)));
+        bytes.starts_with(&header.bytes).then_some(header)
     }
 
     /// With a preprocessing, and the shape of the input that it makes.
@@ -126,29 +138,26 @@ fn dtype(precision: Precision) -> &'static str {
     }
 }
 
-/// Whether the file at `path` is the canonical file of this very graph, as far as its header and its length tell.
+/// Whether the file at `path` is the canonical file of the parameters of this very graph, as far as its header and its length tell.
 pub fn is_of(graph: &Graph, path: &Path) -> bool {
-    let header = Header::new(&graph.params);
-    let mut found = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        let len = file.metadata()?.len();
-        file.take(header.bytes.len() as u64).read_to_end(&mut found)?;
-        Ok(len)
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        Read::by_ref(&mut file).take(8).read_to_end(&mut head)?;
+        let len = head.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
+        Read::by_ref(&mut file).take(len.min(MAX_HEADER)).read_to_end(&mut head)?;
+        file.metadata()
     });
-    read.is_ok_and(|len| len == header.file_len() as u64) && found == header.bytes
+    read.is_ok_and(|file| Header::found(graph, &head).is_some_and(|header| file.len() == header.file_len() as u64))
 }
 
-/// The weights of `graph` in `bytes`, the content of the file `origin`, when it is the canonical file of this very graph. They share its
-/// memory.
+/// The weights of `graph` in `bytes`, the content of the file `origin`, when it is the canonical file of the parameters of this very graph.
+/// They share its memory.
 ///
 /// # Errors
 ///
 /// When it is that file, but a number in it is not finite: every tensor that holds such.
 pub fn open(graph: &Graph, bytes: &Bytes, origin: &str) -> Option<Result<Weights, Vec<WeightsError>>> {
-    let header = Header::new(&graph.params);
-    if !bytes.starts_with(&header.bytes) || bytes.len() != header.file_len() {
-        return None;
-    }
+    let header = Header::found(graph, bytes).filter(|header| bytes.len() == header.file_len())?;
     let params = (0..graph.params.len()).map(|index| bytes.slice(header.file_range(ParamId(index))));
     Some(Weights::checked(graph, params.collect(), origin))
 }

@@ -2,40 +2,20 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use super::error::WeightsError;
+use super::metadata::{Entry, Metadata};
 use super::safetensors::MAX_HEADER;
 use super::source::WeightsSource;
 use super::tensors::values;
-use crate::preprocess::{MEAN_KEY, METADATA_KEY, Mean, Preprocess};
-use crate::spec::parse::parse_preprocess;
+use crate::preprocess::{MEAN_KEY, Mean, Preprocess};
 
-/// The part of a header that is looked at.
-#[derive(Deserialize)]
-struct Head {
-    #[serde(rename = "__metadata__", default)]
-    metadata: BTreeMap<String, String>,
-    /// The tensor of [`MEAN_KEY`].
-    #[serde(rename = "vgg.mean")]
-    mean: Option<Entry>,
-}
-
-/// The entry of a tensor.
-#[derive(Deserialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
-}
-
-/// The preprocessing that the .safetensors file at `path` records in its metadata under [`METADATA_KEY`].
+/// The preprocessing that the .safetensors file at `path` records in its metadata under
+/// [`METADATA_KEY`](crate::preprocess::METADATA_KEY).
 ///
 /// A file that is damaged, or of another format, records none: whoever reads its tensors says what is wrong with it.
 ///
@@ -56,17 +36,11 @@ pub fn lineage(path: &Path) -> Result<Option<Preprocess>, WeightsError> {
     };
     let mut json = Vec::new();
     file.by_ref().take(length).read_to_end(&mut json).map_err(read)?;
-    let Ok(Head { metadata, mean }) = serde_json::from_slice(&json) else {
-        return Ok(None);
-    };
-    let Some(text) = metadata.get(METADATA_KEY).filter(|text| *text != "unknown") else {
-        return Ok(None);
-    };
+    let Some(metadata) = Metadata::of(&json) else { return Ok(None) };
     let malformed = |problem| WeightsError::Malformed { path: path.into(), problem };
-    let mut preprocess = parse_preprocess(text)
-        .map_err(|problem| malformed(format!("its metadata `{METADATA_KEY}` cannot be understood: {problem}")))?;
+    let Some(mut preprocess) = metadata.preprocess().map_err(malformed)? else { return Ok(None) };
     if let Mean::Image(image) = &mut preprocess.mean {
-        let entry = mean.ok_or_else(|| {
+        let entry = metadata.mean.ok_or_else(|| {
             malformed(format!("its preprocessing has a mean image, but there is no tensor `{MEAN_KEY}`"))
         })?;
         let data = 8 + length;
@@ -104,8 +78,8 @@ impl WeightsSource {
     pub fn lineage(&self) -> Result<Option<Preprocess>, WeightsError> {
         match self {
             Self::File(path) => lineage(path),
-            // What came with a network is part of its declaration.
-            Self::Seeded(_) | Self::Imported { .. } => Ok(None),
+            Self::Imported { preprocess, .. } => Ok(preprocess.as_deref().cloned()),
+            Self::Seeded(_) => Ok(None),
         }
     }
 }

@@ -38,6 +38,9 @@ const CONVERT: &str = "convert it: `vgg weights convert FILE -o F.safetensors --
 
 /// What `bytes` begin with; none for safetensors, for messages of Caffe, and for what is not known.
 pub(super) fn magic(bytes: &[u8]) -> Option<Magic> {
+    if begins_as_safetensors(bytes) {
+        return None;
+    }
     let begins = |magic: &[u8]| bytes.starts_with(magic);
     let at = |place: usize, magic: &[u8]| bytes.get(place..).is_some_and(|tail| tail.starts_with(magic));
     let foreign = |found, help| Some(Magic::Foreign { found, help });
@@ -82,6 +85,12 @@ pub(super) fn magic(bytes: &[u8]) -> Option<Magic> {
         return Some(Magic::Onnx);
     }
     None
+}
+
+/// Whether `head` begins as safetensors: with the length of the header, which is less than 2^48, and its JSON. A length may look like the
+/// first bytes of any other format.
+pub(super) fn begins_as_safetensors(head: &[u8]) -> bool {
+    head.get(6..9) == Some(b"\0\0{")
 }
 
 /// Whether `head` begins as an ONNX model does: with the version of the format, a small number, and another field of `ModelProto`; or, as

@@ -9,6 +9,7 @@ pub mod canonical;
 mod error;
 mod lineage;
 pub(crate) mod magic;
+mod metadata;
 mod normal;
 pub mod readers;
 mod resolve;

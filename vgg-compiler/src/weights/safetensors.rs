@@ -28,7 +28,7 @@ use super::view::{ElementType, SourceTensor, View};
 pub(super) const MAX_HEADER: u64 = 16 << 20;
 
 /// The longest key. Torchvision's have about twenty bytes.
-const MAX_KEY: usize = 1024;
+pub(super) const MAX_KEY: usize = 1024;
 
 /// Reads the tensors of the file at `path` into memory once.
 pub fn read(path: &Path) -> Result<Tensors, WeightsError> {

@@ -12,9 +12,10 @@ use super::safetensors::bytes;
 use super::seeded::seeded;
 use super::tensors::Tensors;
 use crate::ir::TypedGraph;
+use crate::preprocess::Preprocess;
 
 /// Where weights come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum WeightsSource {
     /// Generated from this seed.
     Seeded(u64),
@@ -26,6 +27,8 @@ pub enum WeightsSource {
         path: PathBuf,
         /// Its tensors, under the keys of the network's parameters.
         tensors: Arc<Tensors>,
+        /// How images become the network's input, when that is known and the weights are for another network than the file's own.
+        preprocess: Option<Box<Preprocess>>,
     },
 }
 
@@ -65,28 +68,15 @@ impl WeightsSource {
         read: impl FnOnce(&Path, &TypedGraph) -> Result<Adapted, Vec<WeightsError>>,
     ) -> Result<(Weights, Vec<String>), Vec<WeightsError>> {
         let origin = self.to_string();
-        let (tensors, notes) = match self {
+        let Adapted { tensors, notes, .. } = match self {
             Self::Seeded(seed) => {
                 return Weights::resolve(graph, seeded(graph, *seed), &origin).map(|found| (found, Vec::new()));
             }
-            Self::File(path) => {
-                let Adapted { tensors, notes, .. } = read(path, graph)?;
-                (tensors, notes)
-            }
-            // A network's own tensors have its keys; those of another file are matched with its layers.
-            Self::Imported { tensors, .. } if has_all(tensors, graph) => (Tensors::clone(tensors), Vec::new()),
-            Self::Imported { tensors, .. } => {
-                let Adapted { tensors, notes, .. } = readers::imported(tensors, Vec::new()).adapt(graph, &origin)?;
-                (tensors, notes)
-            }
+            Self::File(path) => read(path, graph)?,
+            Self::Imported { tensors, .. } => readers::imported(tensors, Vec::new()).adapt(graph, &origin)?,
         };
         Weights::resolve(graph, tensors, &origin).map(|weights| (weights, notes))
     }
-}
-
-/// Whether `tensors` has the stored parameters of `graph` under their keys, in their shapes.
-fn has_all(tensors: &Tensors, graph: &TypedGraph) -> bool {
-    graph.stored_params().iter().all(|param| tensors.get(&param.key).is_some_and(|tensor| tensor.shape == param.shape))
 }
 
 impl fmt::Display for WeightsSource {

@@ -105,8 +105,12 @@ fn close(found: f32, expected: f64, what: &str) {
 }
 
 /// Fixtures with batch normalisation, what is added to their variances, and whether their convolutions have a bias.
-const NORMED: [(&str, f64, bool); 3] =
-    [("tiny-bn.pth", 1e-5, false), ("tiny-bn.caffemodel", 2e-5, false), ("tiny-bn.mat", 1e-4, true)];
+const NORMED: [(&str, f64, bool); 4] = [
+    ("tiny-bn.pth", 1e-5, false),
+    ("tiny-bn.caffemodel", 2e-5, false),
+    ("tiny-bn.mat", 1e-4, true),
+    ("tiny-bn.keras", 1e-3, false),
+];
 
 #[test]
 fn batch_normalisation_is_folded_when_the_network_has_none() {
@@ -161,5 +165,14 @@ fn batch_normalisation_is_kept_when_the_network_has_it() {
         }
         let expected = "3 convolutions without a bias were given zeros".to_owned();
         assert_eq!(adapted.notes.contains(&expected), !biased, "{name}: {:?}", adapted.notes);
+    }
+}
+
+#[test]
+fn features_are_taken_from_a_file_with_a_classifier() {
+    for name in ["tiny.pth", "tiny-f16.pth", "tiny.mat"] {
+        let adapted = load(name, "Tiny: 3 x 8 x 8 { conv3-4, conv3-4, maxpool; conv3-6, maxpool }");
+        assert_eq!(adapted.tensors.len(), 6, "{name}");
+        assert!(adapted.notes.iter().any(|note| note.starts_with("left out ")), "{name}: {:?}", adapted.notes);
     }
 }

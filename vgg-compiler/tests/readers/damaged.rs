@@ -114,7 +114,10 @@ fn deflated_bombs_are_refused() {
     bytes[entry + 24..entry + 28].copy_from_slice(&(200u32 << 20).to_le_bytes());
     let begin = Instant::now();
     let error = parse(bytes.into(), Path::new("bomb.pth")).unwrap_err();
-    assert!(error.to_string().contains("unpacks to more than 16 times the file's length"), "{error}");
+    assert!(
+        error.to_string().contains("what it unpacks to or repeats is more than 16 times the file's length"),
+        "{error}"
+    );
     assert!(begin.elapsed() < Duration::from_secs(1));
 }
 
@@ -154,7 +157,7 @@ fn matlab_files_that_lie_are_refused() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("deep cells", deep.clone(), "in each other"),
         ("deep cells, packed", packed(&deep), "in each other"),
-        ("200 MiB of zeros", packed(&vec![0; 200 << 20]), "unpacks to more than 16 times"),
+        ("200 MiB of zeros", packed(&vec![0; 200 << 20]), "what it unpacks to or repeats is more than 16 times"),
         ("many cells", array(1, &[i32::MAX, i32::MAX], b"layers", b""), "arrays are announced"),
         ("many axes", array(6, &[1; 100], b"x", b""), "more than the 8 allowed"),
         ("large extents", array(7, &[i32::MAX; 4], b"x", &element(7, b"")), "too large to address"),

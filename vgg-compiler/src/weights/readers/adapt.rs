@@ -146,10 +146,7 @@ impl<'a> Adapter<'a> {
         let channels = weight.shape().first().copied().unwrap_or(0);
         match (net.norm, norm) {
             (None, Some(norm)) => {
-                let epsilon = norm.epsilon.unwrap_or(match self.file.source {
-                    SourceFormat::Keras => 1e-3,
-                    _ => 1e-5,
-                });
+                let epsilon = norm.epsilon.unwrap_or(1e-5);
                 self.counts.folded += 1;
                 self.counts.folded_epsilon = epsilon;
                 self.fold(net, &weight, part, bias, norm, epsilon);

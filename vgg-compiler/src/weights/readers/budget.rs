@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::problem::Problem;
 
-/// Bytes that files may unpack to. Trained weights are nearly incompressible; zeros shrink a thousandfold, so that a small file
+/// Bytes that files may unpack to, or refer to several times. Trained weights are nearly incompressible; zeros shrink a thousandfold, so that a small file
 /// could ask for any amount of memory.
 pub(super) struct Budget {
     left: u64,
@@ -48,7 +48,7 @@ impl Budget {
 
 fn too_much() -> Problem {
     Problem::new(
-        "its compressed data unpacks to more than 16 times the file's length",
+        "what it unpacks to or repeats is more than 16 times the file's length",
         "weights do not shrink that much, so the file is not what it seems; write it anew without compression",
     )
 }

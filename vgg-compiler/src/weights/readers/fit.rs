@@ -117,7 +117,8 @@ pub(super) fn pairs<'a>(file: &'a WeightsFile, net: &[NetLayer<'_>]) -> Option<(
     if net.is_empty() || weighted.len() < net.len() || (weighted.len() > net.len() && !features_only) {
         return None;
     }
-    (ordered(&weighted) || file.is_in_order()).then(|| (Match::Order, weighted.into_iter().take(net.len()).collect()))
+    let weighted: Vec<Weighted<'_>> = weighted.into_iter().take(net.len()).collect();
+    (ordered(&weighted) || file.is_in_order()).then_some((Match::Order, weighted))
 }
 
 /// Whether the order of the names is that of the network as far as shapes do not say: layers of the same shape may differ in numbers

@@ -53,7 +53,7 @@ pub(super) fn read(container: Container, data: Bytes, budget: &mut Budget) -> Re
     let root = hdf5.root_group().map_err(damaged)?;
     let (groups, _) = root.member_names().map_err(damaged)?;
     let is_there = |name: &str| groups.iter().any(|group| group == name);
-    let mut reader = Reader { file: &hdf5, budget, layers: Vec::new(), numbered: false };
+    let mut reader = Reader { file: &hdf5, budget, layers: Vec::new(), numbered: false, visited: 0 };
     if is_there("model_weights") {
         reader.named(&root.group("model_weights").map_err(damaged)?)?;
     } else if root.attribute("layer_names").is_ok() || root.attribute("layer_names0").is_ok() {
@@ -79,6 +79,8 @@ struct Reader<'a> {
     layers: Vec<(String, Vec<Variable>)>,
     /// Whether the file has layers sorted by their classes.
     numbered: bool,
+    /// Groups that were looked into.
+    visited: usize,
 }
 
 impl Reader<'_> {
@@ -132,6 +134,10 @@ impl Reader<'_> {
 
     /// The layers of Keras 3, whose variables are numbered.
     fn walk(&mut self, group: &Group, name: &str, depth: usize) -> Result<(), Problem> {
+        self.visited += 1;
+        if self.visited > MAX_LAYERS {
+            return Err(Problem::new("its layers contain too many layers", NOT_KERAS));
+        }
         let (groups, _) = group.member_names().map_err(damaged)?;
         if groups.iter().any(|group| group == "vars") {
             let vars = group.group("vars").map_err(damaged)?;
@@ -221,6 +227,9 @@ fn find(group: &Group, path: &str) -> Result<Dataset, Problem> {
     at.dataset(name).map_err(damaged)
 }
 
+/// What Keras adds to variances unless told otherwise; what it was told is not among the weights.
+const EPSILON: f32 = 1e-3;
+
 /// The layers in the order of the network, with their axes in PyTorch's order.
 fn assemble(container: Container, mut found: Vec<(String, Vec<Variable>)>, numbered: bool) -> WeightsFile {
     if numbered {
@@ -253,6 +262,7 @@ fn assemble(container: Container, mut found: Vec<(String, Vec<Variable>)>, numbe
                 layer.parts.insert(role, Part { tensor, view: view.permuted(axes).unwrap_or(view) });
             }
         }
+        layer.epsilon = norm.then_some(EPSILON);
         file.layers.push(layer);
     }
     file

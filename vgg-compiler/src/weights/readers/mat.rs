@@ -179,8 +179,11 @@ impl Reader {
     fn structures(&mut self, cursor: &mut Cursor, count: usize, depth: usize) -> Result<Array, Problem> {
         let (_, width) = element(cursor)?;
         let width = width.first_chunk().map_or(0, |&width| i32::from_le_bytes(width));
-        let width =
-            usize::try_from(width).ok().filter(|&width| width > 0).ok_or("a structure without names of fields")?;
+        // MATLAB's names have 63 characters at most, and a zero.
+        let width = usize::try_from(width)
+            .ok()
+            .filter(|width| (1..=64).contains(width))
+            .ok_or("a structure whose names of fields have no length, or more than 64 bytes")?;
         let (_, names) = element(cursor)?;
         let names: Vec<String> = names
             .chunks_exact(width)
@@ -194,9 +197,12 @@ impl Reader {
             return Ok(Array::Struct(Vec::new()));
         }
         let values = self.arrays(cursor, count.saturating_mul(names.len()), depth)?;
-        let elements =
-            values.chunks(names.len()).map(|values| names.iter().cloned().zip(values.iter().cloned()).collect());
-        Ok(Array::Struct(elements.collect()))
+        let mut values = values.into_iter();
+        let mut elements = Vec::new();
+        while values.len() > 0 {
+            elements.push(names.iter().cloned().zip(values.by_ref()).collect());
+        }
+        Ok(Array::Struct(elements))
     }
 }
 

@@ -52,12 +52,13 @@ pub use file::{Container, Part, Role, SourceLayer, WeightsFile};
 pub use fit::{Comparison, Match};
 pub use lineage::{ColourOrder, SourceFormat};
 pub use names::imported;
-use names::state_dict;
+use names::{is_counter, state_dict};
 
 use super::error::WeightsError;
 use super::safetensors;
 use super::view::{ElementType, SourceTensor};
 use crate::ir::TypedGraph;
+use crate::preprocess::MEAN_KEY;
 
 /// The weights file at `path`, of whichever format.
 pub fn open(path: &Path) -> Result<WeightsFile, WeightsError> {
@@ -89,15 +90,16 @@ impl WeightsFile {
         Ok(adapted)
     }
 
-    /// Whether it has every stored parameter of `graph` under its key, in its shape, as f32.
+    /// Whether its tensors are the stored parameters of `graph`, under their keys, in their shapes, as f32, and nothing else.
     fn is_canonical(&self, graph: &TypedGraph) -> bool {
-        let named: BTreeMap<&str, &SourceTensor> =
+        let mut named: BTreeMap<&str, &SourceTensor> =
             self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        graph.stored_params().iter().all(|param| {
-            named.get(param.key.as_str()).is_some_and(|SourceTensor { view, .. }| {
+        let all = graph.stored_params().iter().all(|param| {
+            named.remove(param.key.as_str()).is_some_and(|SourceTensor { view, .. }| {
                 view.element() == ElementType::F32 && view.shape() == param.shape
             })
-        })
+        });
+        all && named.keys().all(|name| is_counter(name) || *name == MEAN_KEY)
     }
 
     /// How its layers compare with those of `graph`. None when the graph has no layers with weights.

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::zip::Archive;
 use super::{caffe, keras, matconvnet, torch};
 use crate::weights::error::WeightsError;
-use crate::weights::magic::{Magic, magic};
+use crate::weights::magic::{Magic, begins_as_safetensors, magic};
 
 /// The file of the content `bytes`, unless it is safetensors or nothing that is known.
 pub(super) fn foreign(bytes: &Bytes, path: &Path) -> Result<Option<WeightsFile>, WeightsError> {
@@ -28,7 +28,7 @@ pub(super) fn foreign(bytes: &Bytes, path: &Path) -> Result<Option<WeightsFile>,
             ));
         }
         Some(Magic::TorchLegacy) => {
-            (Container::TorchLegacy, torch_file(Container::TorchLegacy, torch::legacy(bytes.clone())))
+            (Container::TorchLegacy, torch_file(Container::TorchLegacy, torch::legacy(bytes.clone(), &mut budget)))
         }
         Some(Magic::Zip) => {
             let archive = match Archive::open(bytes.clone()) {
@@ -48,8 +48,8 @@ pub(super) fn foreign(bytes: &Bytes, path: &Path) -> Result<Option<WeightsFile>,
             }
             (Container::TorchZip, torch_file(Container::TorchZip, torch::zipped(&archive, &mut budget)))
         }
-        None if !is_safetensors(bytes) && caffe::is_net(bytes) => (Container::Caffe, caffe::read(bytes.clone())),
-        None if !is_safetensors(bytes) && caffe::is_blob(bytes) => {
+        None if !begins_as_safetensors(bytes) && caffe::is_net(bytes) => (Container::Caffe, caffe::read(bytes.clone())),
+        None if !begins_as_safetensors(bytes) && caffe::is_blob(bytes) => {
             return Err(format("a single blob of Caffe, as mean images are", "give the .caffemodel file"));
         }
         Some(Magic::Matlab5) => (Container::Matlab, matconvnet::read(bytes.clone(), &mut budget)),
@@ -71,9 +71,4 @@ fn torch_file(container: Container, found: Result<Found, Problem>) -> Result<Wei
 
 fn unreadable(path: &Path, container: &'static str, problem: Problem) -> WeightsError {
     WeightsError::Unreadable { path: path.into(), container, problem: problem.text, help: problem.help }
-}
-
-/// Whether `bytes` begin as a .safetensors file: a length below 2^48 and then an object of JSON.
-fn is_safetensors(bytes: &[u8]) -> bool {
-    bytes.get(6..9) == Some(b"\0\0{")
 }

@@ -21,6 +21,7 @@ use super::cursor::Cursor;
 use super::pickle::{Builder, Heap, Made, Ref, Value, load};
 use super::problem::{Problem, printable};
 use super::zip::Archive;
+use crate::weights::safetensors::MAX_KEY;
 use crate::weights::view::{ElementType, SourceTensor, View};
 
 /// The first pickle of a legacy file: protocol 2, the number 0x1950a86a20f9469cfc6c.
@@ -199,7 +200,7 @@ pub(super) fn zipped(archive: &Archive, budget: &mut Budget) -> Result<(Vec<Sour
     let mut heap = Heap::new();
     let root = load(&mut Cursor::new(archive.read(name, budget)?), &mut heap, &mut Torch)?;
     let mut storages = BTreeMap::new();
-    tensors(&heap, root, &mut |storage| {
+    tensors(&heap, root, budget, &mut |storage, budget| {
         if let Some(data) = storages.get(&storage.key) {
             return Ok(Bytes::clone(data));
         }
@@ -210,7 +211,7 @@ pub(super) fn zipped(archive: &Archive, budget: &mut Budget) -> Result<(Vec<Sour
 }
 
 /// The tensors of the legacy file `data`, and remarks.
-pub(super) fn legacy(data: Bytes) -> Result<(Vec<SourceTensor>, Vec<String>), Problem> {
+pub(super) fn legacy(data: Bytes, budget: &mut Budget) -> Result<(Vec<SourceTensor>, Vec<String>), Problem> {
     let mut cursor = Cursor::new(data);
     cursor.take(LEGACY_MAGIC.len())?;
     let mut heap = Heap::new();
@@ -241,7 +242,7 @@ pub(super) fn legacy(data: Bytes) -> Result<(Vec<SourceTensor>, Vec<String>), Pr
         let data = cursor.take_long(len).map_err(|problem| format!("storage `{}`: {problem}", printable(&key)))?;
         storages.insert(key, data);
     }
-    tensors(&heap, root, &mut |storage| {
+    tensors(&heap, root, budget, &mut |storage, _| {
         let missing = || Problem::from(format!("the storage `{}` is missing", printable(&storage.key)));
         storages.get(&storage.key).cloned().ok_or_else(missing)
     })
@@ -256,11 +257,16 @@ fn storage_elements(heap: &Heap<Object>) -> BTreeMap<&str, ElementType> {
         .collect()
 }
 
-/// The tensors of the state dict in the value `root`, in its order, and remarks. `read` gives the bytes of a storage.
+/// The bytes of a storage.
+type Read<'a> = &'a mut dyn FnMut(&Storage, &mut Budget) -> Result<Bytes, Problem>;
+
+/// The tensors of the state dict in the value `root`, in its order, and remarks. Any number of them may share a storage, so that each is
+/// charged with what it takes as f32.
 fn tensors(
     heap: &Heap<Object>,
     root: Ref,
-    read: &mut dyn FnMut(&Storage) -> Result<Bytes, Problem>,
+    budget: &mut Budget,
+    read: Read<'_>,
 ) -> Result<(Vec<SourceTensor>, Vec<String>), Problem> {
     let mut notes = Vec::new();
     let dict = state_dict(heap, root, &mut notes)?;
@@ -269,12 +275,18 @@ fn tensors(
     let mut seen = BTreeSet::new();
     for &(key, value) in dict {
         let Some(key) = text(heap, key) else { continue };
+        if key.len() > MAX_KEY {
+            return Err(format!("a key of {} bytes, more than the {MAX_KEY} allowed", key.len()).into());
+        }
         match heap.get(value) {
             Value::Other(Object::Tensor { storage, offset, shape, strides }) => {
-                let view = view(storage, *offset, shape, strides, read).map_err(|problem| Problem {
+                let place = |problem: Problem| Problem {
                     text: format!("tensor `{}`: {}", printable(&key), problem.text),
                     ..problem
-                })?;
+                };
+                let data = read(storage, budget).map_err(place)?;
+                let view = view(storage, &data, *offset, shape, strides).map_err(place)?;
+                budget.spend(4 * view.len() as u64).map_err(place)?;
                 if !seen.insert(key.clone()) {
                     return Err(format!("tensor `{}` is in it twice", printable(&key)).into());
                 }
@@ -311,14 +323,7 @@ fn state_dict<'a>(heap: &'a Heap<Object>, root: Ref, notes: &mut Vec<String>) ->
     Err(Problem::new("it holds no dictionary of tensors", STATE_DICT))
 }
 
-fn view(
-    storage: &Storage,
-    offset: usize,
-    shape: &[usize],
-    strides: &[usize],
-    read: &mut dyn FnMut(&Storage) -> Result<Bytes, Problem>,
-) -> Result<View, Problem> {
-    let bytes = read(storage)?;
+fn view(storage: &Storage, bytes: &Bytes, offset: usize, shape: &[usize], strides: &[usize]) -> Result<View, Problem> {
     let width = storage.element.width();
     // In bytes, from the beginning of the stored ones.
     let range = || {

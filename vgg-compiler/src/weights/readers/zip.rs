@@ -72,7 +72,11 @@ impl Archive {
         let record = *self.records.get(name).ok_or_else(|| format!("the record `{}` is missing", shown()))?;
         let packed = self.packed(&record).map_err(|problem| format!("record `{}`: {problem}", shown()))?;
         let content = match record.method {
-            STORED => packed,
+            STORED => {
+                // Any number of records may be the same bytes.
+                budget.spend(packed.len() as u64)?;
+                packed
+            }
             DEFLATED => {
                 // The announced length is a limit as well: what exceeds it is damage.
                 let decoder = DeflateDecoder::new(&packed[..]);
