@@ -68,7 +68,8 @@ impl Labels {
         File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(reading)?;
         let name = path.display();
         if bytes.len() as u64 > MAX_FILE {
-            return Err(Error::refused(format!("{name}: the file of labels has more than {MAX_FILE} bytes")));
+            return Err(Error::refused(format!("{name}: the file of labels has more than {MAX_FILE} bytes"))
+                .with_help("give a file of one label a line"));
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();

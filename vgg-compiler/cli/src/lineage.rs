@@ -134,7 +134,8 @@ fn refuse(model: &Model, preprocess: &Preprocess) -> Option<String> {
 fn mean_image(path: &Path, model: &Model) -> Result<Arc<[f32]>, Error> {
     let (found, values) = read_array(path)?;
     let Some(expected) = model.image() else {
-        return Err(Error::usage(format!("--mean-image: the input of `{}` is no image", model.name())));
+        return Err(Error::usage(format!("--mean-image: the input of `{}` is no image", model.name()))
+            .with_help("leave --mean-image out"));
     };
     if found != expected && found.get(1..) != Some(&expected) {
         let message = format!("{}: the mean image has shape {found:?}, expected {expected:?}", path.display());

@@ -196,9 +196,14 @@ impl Model {
 
     /// How images become its input, where that is known.
     pub fn preprocess(&self) -> Option<&Preprocess> {
-        match &self.network {
-            Network::Declared(spec) => spec.preprocess.as_ref().map(|preprocess| &preprocess.value),
-            Network::Graph { graph, .. } => graph.preprocess.as_ref(),
+        self.network.preprocess()
+    }
+
+    /// Leaves out how images become its input, for what takes no images.
+    pub fn forget_preprocess(&mut self) {
+        match &mut self.network {
+            Network::Declared(spec) => spec.preprocess = None,
+            Network::Graph { graph, .. } => graph.preprocess = None,
         }
     }
 
@@ -311,7 +316,8 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
         },
         None => match &model.origin {
             Origin::Onnx(foreign) => {
-                Ok(WeightsSource::Imported { path: foreign.path.clone(), tensors: Arc::clone(&foreign.tensors) })
+                let (path, tensors) = (foreign.path.clone(), Arc::clone(&foreign.tensors));
+                Ok(WeightsSource::Imported { path, tensors, preprocess: None })
             }
             _ => {
                 progress.note("no --weights given: using seeded:0, generated numbers that have learned nothing");
@@ -328,8 +334,9 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
 /// When it is an ONNX model that cannot be read.
 pub fn file_source(path: PathBuf) -> Result<WeightsSource, Error> {
     if onnx::is_onnx(&path) {
-        let tensors = Arc::new(onnx::import(&path, &ImportOptions::default())?.tensors);
-        return Ok(WeightsSource::Imported { path, tensors });
+        let onnx::Imported { network, tensors, .. } = onnx::import(&path, &ImportOptions::default())?;
+        let preprocess = network.preprocess().cloned().map(Box::new);
+        return Ok(WeightsSource::Imported { path, tensors: Arc::new(tensors), preprocess });
     }
     Ok(WeightsSource::File(path))
 }
@@ -338,8 +345,10 @@ pub fn file_source(path: PathBuf) -> Result<WeightsSource, Error> {
 /// came with `model` are still those that its file was written from.
 pub(crate) fn source_name(model: &Model, source: &WeightsSource) -> String {
     match (source, &model.origin) {
-        (WeightsSource::Imported { .. }, Origin::Onnx(foreign)) if foreign.weights.is_some() => {
-            return foreign.weights.clone().unwrap_or_default();
+        (WeightsSource::Imported { path, .. }, Origin::Onnx(foreign)) if *path == foreign.path => {
+            if let Some(weights) = &foreign.weights {
+                return weights.clone();
+            }
         }
         _ => {}
     }

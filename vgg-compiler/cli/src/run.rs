@@ -58,7 +58,7 @@ With --input and --json (numbers that are not finite are null):
    \"written\": path or null, \"taps\": [{\"name\", \"shape\": [N, ..], \"path\"}]}
 With --image and --json:
   {\"model\", \"weights\", \"precision\", \"threads\", \"isa\", \"preprocessing\": {\"name\" (of a preset, or null), \"text\",
-     \"colours\", \"range\", \"mean\": [..], \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"},
+     \"colours\", \"range\", \"mean\": [..] or \"image\", \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"},
    \"output\": [N, ..],
    \"images\": [{\"file\", \"width\", \"height\" (upright), \"top\": [{\"index\", \"score\", \"probability\",
                \"label\", \"synset\" (null where unknown)}], \"min\", \"max\", \"mean\"}],

@@ -26,8 +26,9 @@ Examples:
 
 With --json (extents are without the batch):
   {\"model\", \"name\", \"docs\": [..], \"recognised\" (of an ONNX file, or null),
-   \"preprocessing\": null where unknown, or {\"name\" (of a preset, or null), \"text\", \"colours\", \"range\", \"mean\": [..],
-                     \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"}, \"input\": [C, H, W], \"output\": [..], \"parameters\", \"macs\",
+   \"preprocessing\": null where unknown, or {\"name\" (of a preset, or null), \"text\", \"colours\", \"range\", \"mean\": [..] or \"image\",
+                     \"std\": [..], \"resize\": shorter side or \"stretch\", \"filter\", \"classes\"}, \"input\": [C, H, W], \"output\": [..],
+   \"outputs\": [{\"layer\", \"shape\"}] (all of them), \"parameters\", \"macs\",
    \"precision\" (of fully connected weights), \"weights_bytes\" (of the weights file), \"arena_bytes\" (memory for activations),
    \"layers\": [{\"name\", \"op\" (of ONNX), \"output\": [..], \"parameters\", \"bytes\" (of these in the weights file), \"macs\",
                \"step\" (that computes it), \"in_file\": [..] (nodes of an ONNX file that it computes)}],
@@ -100,7 +101,8 @@ fn after(arguments: &ModelArguments, pass: &str) -> Result<String, Error> {
     let reading = vgg_compiler::onnx::pass_names().filter(|_| onnx);
     let names = reading.chain([LOWER]).chain(passes::INFERENCE.iter().map(|pass| pass.name));
     let names = names.collect::<Vec<_>>().join(", ");
-    Err(Error::usage(format!("--print-after: there is no pass `{pass}`, expected one of {names}")))
+    Err(Error::usage(format!("--print-after: there is no pass `{pass}`, expected one of {names}"))
+        .with_help("they run in this order; give the last that should have run"))
 }
 
 fn text(model: &Model, compiled: &Compiled) -> String {

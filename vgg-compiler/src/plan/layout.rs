@@ -10,8 +10,8 @@ use super::step::{BLOCK, Blocked, Layout};
 /// The layout of every value that is stored.
 ///
 /// Feature maps are blocked by [`BLOCK`] channels, with the padding of the convolutions that read them as a halo. The
-/// network's input stays planar (blocks of one channel) when it has too few channels to fill a block and a convolution
-/// reads it. Vectors are flat.
+/// network's input stays planar (blocks of one channel) when it has too few channels to fill a block and only
+/// convolutions read it. Vectors are flat.
 pub(super) fn assign_layout(graph: &TypedGraph, groups: &[Fused<'_>]) -> BTreeMap<ValueId, Layout> {
     let stored = std::iter::once(graph.input).chain(groups.iter().map(Fused::output));
     stored

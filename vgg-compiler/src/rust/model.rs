@@ -182,7 +182,7 @@ fn weights(network: Network<'_>) -> TokenStream {
     if let Some(range) = &header.mean {
         let (offset, len) = (number(range.start), number(range.len()));
         fields.push(quote!(mean: Box<[f32]>));
-        packs.push(quote!(mean: ::vgg_runtime::preprocess::numbers(file.tensor(#MEAN_KEY, #offset, #len)?)));
+        packs.push(quote!(mean: file.numbers(#MEAN_KEY, #offset, #len)?));
     }
     quote! {
         /// The network with its weights, packed for the kernels. It never changes, so that any number of threads may share it.

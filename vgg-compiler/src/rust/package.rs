@@ -77,8 +77,8 @@ pub fn package(
     let reference = include_str!("templates/reference.rs").replace("\"{parts}\"", &parts);
     add("tests/reference.rs", substitute(&reference, options));
     let infer = match network.plan.outputs.len() {
-        1 => include_str!("templates/infer.rs"),
-        _ => include_str!("templates/infer_several.rs"),
+        1 => concat!(include_str!("templates/infer.rs"), include_str!("templates/infer_images.rs")),
+        _ => concat!(include_str!("templates/infer_several.rs"), include_str!("templates/infer_images.rs")),
     };
     add("examples/infer.rs", substitute(infer, options));
     add("runtime/Cargo.toml", runtime.manifest.to_owned());

@@ -56,9 +56,23 @@ fn every_source_file_is_rust_and_holds_no_template_mark() {
         if file.path.ends_with(".rs") {
             syn::parse_file(&file.text).unwrap_or_else(|error| panic!("{}: {error}\n{}", file.path, file.text));
         }
-        for mark in
-            ["crate_name", "{version}", "{name}", "{marker}", "{tolerance}", "{load}", "{input}", "{preprocessing}"]
-        {
+        for mark in [
+            "crate_name",
+            "{version}",
+            "{name}",
+            "{marker}",
+            "{tolerance}",
+            "{load}",
+            "{input}",
+            "{preprocessing}",
+            "\"{parts}\"",
+            "{files}",
+            "{output}",
+            "{parameters}",
+            "{macs}",
+            "{weights}",
+            "{arena}",
+        ] {
             assert!(!file.text.contains(mark), "{} still holds {mark}", file.path);
         }
         assert!(!file.text.contains('\r') && file.text.ends_with('\n'), "{}", file.path);

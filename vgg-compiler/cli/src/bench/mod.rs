@@ -103,7 +103,9 @@ enum Against {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { model, weights, threads: asked, runs, batch, exact, precision, against, json, serve } = arguments;
-    let model = model.open()?;
+    let mut model = model.open()?;
+    // No image becomes an input here.
+    model.forget_preprocess();
     let source = weights_source(&model, weights.as_deref(), progress)?;
     let (threads, isa) = (threads(*asked)?, Isa::detect()?);
     if let Some(input) = serve {

@@ -90,7 +90,9 @@ pub struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Error> {
     let Arguments { model, weights, input, generated, threads: asked, exact, precision, logits, json } = arguments;
-    let model = model.open()?;
+    let mut model = model.open()?;
+    // No image becomes an input here.
+    model.forget_preprocess();
     let graph = |precision: Precision| {
         let options = CompileOptions { logits: *logits, precision, ..CompileOptions::default() };
         model.compile(&options).map(|compiled| compiled.graph)

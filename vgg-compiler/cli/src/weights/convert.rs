@@ -8,6 +8,7 @@ use vgg_compiler::weights::{WeightsSource, canonical};
 
 use crate::error::Error;
 use crate::export::{refuse_input, weights_error};
+use crate::lineage::{Asked, decide};
 use crate::model::{Model, file_source, load_weights};
 use crate::progress::{Progress, Unit};
 use crate::staging::Staging;
@@ -16,12 +17,13 @@ use crate::table::bytes;
 /// Convert a file with weights to the .safetensors file of a network
 ///
 /// Tensors get the names and the layout of the network's parameters; batch normalisation is folded in. What was done is said. The
-/// order of colours is left as it is: see docs/weights.md. The file appears whole or not at all.
+/// order of colours is left as it is: see docs/weights.md. How images become the input is recorded when the declaration, the file or
+/// --preprocess say. The file appears whole or not at all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   vgg weights convert vgg16-397923af.pth -o vgg16.safetensors --for vgg-d
-  vgg weights convert VGG_CNN_S.caffemodel -o vgg_s.safetensors --for vgg-s
+  vgg weights convert VGG_CNN_S.caffemodel -o vgg_s.safetensors --for vgg-s --preprocess caffe-cnn
   vgg weights convert my.h5 -o my.safetensors --for my-network.vgg")]
 pub(crate) struct Arguments {
     /// The file with weights: PyTorch, Caffe, MatConvNet, Keras, ONNX or safetensors
@@ -32,12 +34,15 @@ pub(crate) struct Arguments {
     /// The network: a built-in variant (see `vgg list`) or the path of a .vgg or .onnx file
     #[arg(long = "for", value_name = "MODEL")]
     model: OsString,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
-    let Arguments { file, output, model } = arguments;
-    let model = Model::open(model)?;
+    let Arguments { file, output, model, asked } = arguments;
+    let mut model = Model::open(model)?;
     let source = file_source(file.clone())?;
+    decide(&mut model, &source, asked, progress)?;
     convert(&model, &source, output, progress)?;
     let size = output.metadata().map(|found| format!(" ({})", bytes(found.len()))).unwrap_or_default();
     progress.note(&format!("wrote {}{size}", output.display()));

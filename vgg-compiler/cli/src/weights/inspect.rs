@@ -45,7 +45,8 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
     } else {
         readers::open(path)?
     };
-    let total = file.tensors.iter().map(|tensor| tensor.view.len() as u64).sum();
+    let width = |tensor: &SourceTensor| tensor.view.element().width() as u64;
+    let total = file.tensors.iter().map(|tensor| tensor.view.len() as u64 * width(tensor)).sum();
     let stage = progress.stage(format!("reading {}", path.display()), total, Unit::Bytes);
     let mut done = 0;
     let statistics: Vec<Statistics> = file
@@ -53,7 +54,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
         .iter()
         .map(|tensor| {
             let statistics = Statistics::of(&tensor.view);
-            done += statistics.count;
+            done += statistics.count * width(tensor);
             stage.at(done);
             statistics
         })

@@ -12,8 +12,8 @@ pub use convert::convert;
 
 /// Look at files with weights, and convert them to .safetensors
 ///
-/// Files of PyTorch (.pth), Caffe (.caffemodel), MatConvNet (.mat), Keras (.h5, .keras) and safetensors are recognised by their
-/// content. Nothing in them is run.
+/// Files of PyTorch (.pth), Caffe (.caffemodel), MatConvNet (.mat), Keras (.h5, .keras), ONNX (.onnx) and safetensors are recognised
+/// by their content. Nothing in them is run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -384,6 +384,10 @@ fn mean_images_are_part_of_the_weights() {
     }
     assert!(scores("net.vgg", &["--preprocess", "bgr, range 255, resize 20"]) != expected);
 
+    // What takes no images needs none.
+    place.ok(&["verify", "declared.vgg"]);
+    place.ok(&["bench", "declared.vgg", "--runs", "1", "--precision", "int8"]);
+
     // A crate has it in its weights; the model of pixels has it in the graph.
     place.ok(&["build", "net.vgg", "--weights", "net.safetensors", "--out", "crate"]);
     let source = String::from_utf8(place.read("crate/src/model.rs")).unwrap();

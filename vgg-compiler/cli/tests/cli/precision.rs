@@ -7,7 +7,8 @@ use vgg_runtime::npy;
 use crate::support::{Place, keys};
 
 /// A network that is mostly fully connected.
-const HEAD: &str = "Head: 3 x 8 x 8 { conv3-8, maxpool; fc-60, fc-50, fc-10, softmax }";
+const HEAD: &str =
+    "Head: 3 x 8 x 8 { preprocess torchvision(resize 8); conv3-8, maxpool; fc-60, fc-50, fc-10, softmax }";
 
 /// How far scores may be from those of f32 weights.
 const BOUNDS: [(&str, f64); 3] = [("f16", 1e-3), ("bf16", 8e-3), ("int8", 2e-2)];

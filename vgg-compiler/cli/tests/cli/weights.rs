@@ -41,6 +41,26 @@ fn every_format_converts_to_the_same_file() {
     assert_eq!(place.read("a.safetensors"), place.read("c.safetensors"));
 }
 
+/// How images become the input goes along, from whichever file.
+#[test]
+fn converting_keeps_what_is_known_of_images() {
+    let place = place();
+    let preprocess = ["--preprocess", "torchvision(resize 8)"];
+    let to = |file: &str, output: &str| {
+        place.ok(&["weights", "convert", file, "-o", output, "--for", "tiny.vgg"]);
+        place.read(output)
+    };
+    let first = ["weights", "convert", &fixture("tiny.pth"), "-o", "a.safetensors", "--for", "tiny.vgg"];
+    place.ok(&[&first[..], &preprocess].concat());
+    assert!(place.read("a.safetensors").windows(16).any(|text| text == b"vgg.preprocessin"));
+    assert_eq!(to("a.safetensors", "b.safetensors"), place.read("a.safetensors"));
+    place.ok(&["export", "tiny.vgg", "--weights", "a.safetensors", "-o", "a.onnx"]);
+    assert_eq!(to("a.onnx", "c.safetensors"), place.read("a.safetensors"));
+    let conflict = ["weights", "convert", "a.safetensors", "-o", "d.safetensors", "--for", "other.vgg"];
+    place.write("other.vgg", TINY.replace("{ conv", "{ preprocess keras(resize 8); conv"));
+    assert!(place.fails(3, &conflict).contains("differ in"));
+}
+
 #[test]
 fn every_command_takes_every_format_and_says_what_it_did() {
     let place = place();

@@ -5,51 +5,27 @@
 //! The input is [N, ...] little-endian f32 with any N that is a multiple of the batch; the output has the same N. Without
 //! an output file the five highest scores of each image are printed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[allow(unused_imports, reason = "not every crate loads its weights from a file")]
 use crate_name::*;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.as_slice() {
-        [input] => run(Path::new(input), None),
-        [input, output] => run(Path::new(input), Some(Path::new(output))),
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    match arguments.as_slice() {
+        [input] => finish(run(input, None)),
+        [input, output] => finish(run(input, Some(output))),
         _ => {
             eprintln!("usage: infer INPUT.npy [OUTPUT.npy]");
-            return ExitCode::from(2);
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
 fn run(input_path: &Path, output_path: Option<&Path>) -> Result<(), String> {
-    let text = |error: Error| error.to_string();
-    let (shape, images) = npy::read_f32(input_path).map_err(text)?;
-    let count = shape.first().copied().unwrap_or(0);
-    if shape.get(1..) != Some(&Model::INPUT_SHAPE[1..]) || count == 0 || count % Model::BATCH != 0 {
-        return Err(format!(
-            "{} has shape {shape:?}, expected [N, {:?}] with N a multiple of {}; convert the array",
-            input_path.display(),
-            &Model::INPUT_SHAPE[1..],
-            Model::BATCH
-        ));
-    }
-    let model = Model::load(WEIGHTS).map_err(text)?;
-    let mut workspace = Model::workspace(Threads::from_env().map_err(text)?).map_err(text)?;
-    let mut outputs = Vec::with_capacity(count / Model::BATCH * Model::OUTPUT_LEN);
-    let mut output = Box::new([0.0; Model::OUTPUT_LEN]);
-    for batch in images.as_chunks::<{ Model::INPUT_LEN }>().0 {
-        model.infer(&mut workspace, batch, &mut output);
-        outputs.extend_from_slice(&output[..]);
-    }
+    let mut outputs = Vec::new();
+    let count = infer(input_path, |output| outputs.extend_from_slice(output))?;
     let mut output_shape = Model::OUTPUT_SHAPE.to_vec();
     output_shape[0] = count;
     match output_path {
@@ -65,3 +41,4 @@ fn run(input_path: &Path, output_path: Option<&Path>) -> Result<(), String> {
         }
     }
 }
+

@@ -13,44 +13,22 @@ use crate_name::*;
 
 fn main() -> ExitCode {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let result = match arguments.as_slice() {
-        [input, outputs @ ..] if outputs.is_empty() || outputs.len() == Model::OUTPUT_NAMES.len() => run(input, outputs),
+    match arguments.as_slice() {
+        [input, outputs @ ..] if outputs.is_empty() || outputs.len() == Model::OUTPUT_NAMES.len() => finish(run(input, outputs)),
         _ => {
             eprintln!("usage: infer INPUT.npy [OUTPUT.npy ..], with a file for each of {}", Model::OUTPUT_NAMES.join(", "));
-            return ExitCode::from(2);
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
 fn run(input_path: &Path, output_paths: &[PathBuf]) -> Result<(), String> {
-    let text = |error: Error| error.to_string();
-    let (shape, images) = npy::read_f32(input_path).map_err(text)?;
-    let count = shape.first().copied().unwrap_or(0);
-    if shape.get(1..) != Some(&Model::INPUT_SHAPE[1..]) || count == 0 || count % Model::BATCH != 0 {
-        return Err(format!(
-            "{} has shape {shape:?}, expected [N, {:?}] with N a multiple of {}; convert the array",
-            input_path.display(),
-            &Model::INPUT_SHAPE[1..],
-            Model::BATCH
-        ));
-    }
-    let model = Model::load(WEIGHTS).map_err(text)?;
-    let mut workspace = Model::workspace(Threads::from_env().map_err(text)?).map_err(text)?;
     let mut outputs = vec![Vec::new(); Model::OUTPUT_NAMES.len()];
-    let mut output = Box::new([0.0; Model::OUTPUT_LEN]);
-    for batch in images.as_chunks::<{ Model::INPUT_LEN }>().0 {
-        model.infer(&mut workspace, batch, &mut output);
+    let count = infer(input_path, |output| {
         for (values, range) in outputs.iter_mut().zip(Model::OUTPUT_RANGES) {
             values.extend_from_slice(&output[range]);
         }
-    }
+    })?;
     for (index, values) in outputs.iter().enumerate() {
         let mut shape = Model::OUTPUT_SHAPES[index].to_vec();
         shape[0] = count;
@@ -65,3 +43,4 @@ fn run(input_path: &Path, output_paths: &[PathBuf]) -> Result<(), String> {
     }
     Ok(())
 }
+
