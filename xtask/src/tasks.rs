@@ -20,7 +20,8 @@ const ISA_VARIABLE: &str = "VGG_ISA_REQUIRED";
 pub(crate) fn test(project: &Project, args: &[String]) -> Result<()> {
     let start = Instant::now();
     let run = |step: Step| step.run(&project.root);
-    // Release artefacts throughout: the macros and their dependencies are then built once for all steps.
+    // The tests take by far the longest, so they come last: a link that leads nowhere is told before them. Release artefacts
+    // throughout: the macros and their dependencies are then built once for all steps.
     if args.is_empty() {
         run(cargo(project, "format").args(["fmt", "--all", "--", "--check"]))?;
         run(cargo(project, "lints").args([
@@ -32,12 +33,6 @@ pub(crate) fn test(project: &Project, args: &[String]) -> Result<()> {
             "-D",
             "warnings",
         ]))?;
-    }
-    let packages = python::fetch(project).context("step `ort` failed; repeat it with `cargo xtask ort`")?;
-    let tests = cargo(project, "tests").args(["test", "--release", "--no-fail-fast"]);
-    let tests = if chooses_package(args) { tests } else { tests.args(["--workspace"]) };
-    run(test_environment(tests.args(args), &packages))?;
-    if args.is_empty() {
         run(cargo(project, "no_std").args([
             "check",
             "--package",
@@ -48,6 +43,12 @@ pub(crate) fn test(project: &Project, args: &[String]) -> Result<()> {
         run(cargo(project, "documentation")
             .args(["doc", "--workspace", "--no-deps", "--release"])
             .env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    }
+    let packages = python::fetch(project).context("step `ort` failed; repeat it with `cargo xtask ort`")?;
+    let tests = cargo(project, "tests").args(["test", "--release", "--no-fail-fast"]);
+    let tests = if chooses_package(args) { tests } else { tests.args(["--workspace"]) };
+    run(test_environment(tests.args(args), &packages))?;
+    if args.is_empty() {
         eprintln!("xtask: all checks passed in {}", format_duration(start.elapsed()));
     } else {
         eprintln!(
