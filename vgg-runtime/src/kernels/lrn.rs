@@ -12,9 +12,19 @@ use crate::threads::{Threads, partition};
 /// Pixels whose squares are laid out at once: far enough apart that a load never waits for the stores it overlaps.
 const PIXELS: usize = 8;
 
+/// Channels of a window before its middle.
+const fn before(dims: LrnDims) -> usize {
+    (dims.size - 1) / 2
+}
+
+/// Values of a pixel before the square of its first channel: zeroes, so many that whole blocks of squares are aligned.
+const fn lead(dims: LrnDims) -> usize {
+    before(dims).next_multiple_of(BLOCK)
+}
+
 /// Values of one pixel in the scratch memory.
 const fn stride(dims: LrnDims) -> usize {
-    (dims.input.blocks() * BLOCK + dims.size - 1).next_multiple_of(BLOCK)
+    (lead(dims) + dims.input.blocks() * BLOCK + dims.size - 1 - before(dims)).next_multiple_of(BLOCK)
 }
 
 /// Values of scratch memory for each thread.
@@ -62,18 +72,20 @@ fn row<S: Simd>(
     squares: &mut [f32],
 ) {
     let (from, to) = (dims.input, dims.output);
-    let (stride, before) = (stride(dims), (dims.size - 1) / 2);
+    let (stride, lead) = (stride(dims), lead(dims));
     let source = |block: usize, x: usize| {
         image * from.len() + block * from.plane_stride() + from.origin() + y * from.row_stride() + x * BLOCK
     };
     let rows = halo::plane_rows(to, y..y + 1);
     let origin = (to.halo[0] + y - rows.start) * to.row_stride() + to.halo[1] * BLOCK;
     for start in (0..from.width).step_by(PIXELS) {
-        let pixels = PIXELS.min(from.width - start);
+        let run = BLOCK * PIXELS.min(from.width - start);
         for block in 0..from.blocks() {
-            for pixel in 0..pixels {
-                let x = load(simd, input, source(block, start + pixel));
-                store(simd, simd.mul(x, x), squares, pixel * stride + before + block * BLOCK);
+            let pixels = &input[source(block, start)..][..run];
+            let squares = squares[lead + block * BLOCK..].chunks_mut(stride);
+            for (x, squares) in pixels.chunks_exact(BLOCK).zip(squares) {
+                let x = load(simd, x, 0);
+                store(simd, simd.mul(x, x), squares, 0);
             }
         }
         for block in 0..from.blocks() {
@@ -84,23 +96,40 @@ fn row<S: Simd>(
             if start == 0 {
                 halo::clear(to, rows.clone(), target);
             }
+            let pixels = &input[source(block, start)..][..run];
+            let windows = squares[lead - before(dims) + block * BLOCK..].chunks(stride);
+            let target = &mut target[origin + start * BLOCK..][..run];
+            match dims.size {
+                5 => normalise_run::<S, 5>(simd, dims, pixels, windows, target),
+                3 => normalise_run::<S, 3>(simd, dims, pixels, windows, target),
+                _ => normalise_run::<S, 0>(simd, dims, pixels, windows, target),
+            }
             let lanes = BLOCK.min(from.channels - block * BLOCK);
-            for pixel in 0..pixels {
-                let window = &squares[pixel * stride + block * BLOCK..];
-                let mut sum = load(simd, window, 0);
-                for channel in 1..dims.size {
-                    sum = simd.add(sum, load(simd, window, channel));
-                }
-                let x = load(simd, input, source(block, start + pixel));
-                let mut y = normalise(simd, dims, x, sum);
-                if lanes < BLOCK {
-                    let mut values = simd.lanes(y);
-                    values[lanes..].fill(0.0);
-                    y = simd.vector(values);
-                }
-                store(simd, y, target, origin + (start + pixel) * BLOCK);
+            if lanes < BLOCK {
+                target.chunks_exact_mut(BLOCK).for_each(|pixel| pixel[lanes..].fill(0.0));
             }
         }
+    }
+}
+
+/// Normalises a block of the pixels `input`, each with the squares that `windows` gives for it, into `target`. `SIZE` is the size of the
+/// window, or 0 where it need not be known to the compiler.
+#[inline(always)]
+fn normalise_run<'a, S: Simd, const SIZE: usize>(
+    simd: S,
+    dims: LrnDims,
+    input: &[f32],
+    windows: impl Iterator<Item = &'a [f32]>,
+    target: &mut [f32],
+) {
+    let size = if SIZE > 0 { SIZE } else { dims.size };
+    for ((x, target), window) in input.chunks_exact(BLOCK).zip(target.chunks_exact_mut(BLOCK)).zip(windows) {
+        let window = &window[..BLOCK + size - 1];
+        let mut sum = load(simd, window, 0);
+        for channel in 1..size {
+            sum = simd.add(sum, load(simd, window, channel));
+        }
+        store(simd, normalise(simd, dims, load(simd, x, 0), sum), target, 0);
     }
 }
 
