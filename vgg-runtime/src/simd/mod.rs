@@ -89,6 +89,9 @@ pub trait Simd: Copy + Send + Sync + 'static + sealed::Sealed {
     /// Asks for the cache line at `p`, which soon will be read. Any address will do.
     fn prefetch(self, p: *const f32);
 
+    /// Asks for the cache line at `p` to come as near as the second-level cache: it will be read, but not soon. Any address will do.
+    fn prefetch_far(self, p: *const f32);
+
     /// Asks for the cache line at `p`, which soon will be written. Any address will do.
     fn prefetch_write(self, p: *const f32);
 

@@ -88,6 +88,9 @@ impl Simd for Portable {
     fn prefetch(self, _: *const f32) {}
 
     #[inline(always)]
+    fn prefetch_far(self, _: *const f32) {}
+
+    #[inline(always)]
     fn prefetch_write(self, _: *const f32) {}
 
     #[inline(always)]

@@ -61,6 +61,12 @@ macro_rules! operations_on_256_bits {
         }
 
         #[inline(always)]
+        fn prefetch_far(self, p: *const f32) {
+            // SAFETY: a prefetch has no effect that a program could see, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
+
+        #[inline(always)]
         fn prefetch_write(self, p: *const f32) {
             // SAFETY: a prefetch has no effect that a program could see, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) }

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::tiles::{Axis, Chunk};
-use super::{PANELS, depth, whole};
+use super::{block_panels, depth, whole};
 use crate::shape::{BLOCK, ConvDims, PANEL, PoolWindow};
 use crate::threads::partition;
 
@@ -102,7 +102,7 @@ impl Blocking {
             band,
             outputs,
             matrices_len: points * points * stride(tiles * depth(dims) * BLOCK),
-            own_len: points * points * stride(tiles * PANELS * PANEL) + band_len,
+            own_len: points * points * stride(tiles * block_panels(dims) * PANEL) + band_len,
         }
     }
 
@@ -142,7 +142,7 @@ pub(crate) const fn can_wait(dims: ConvDims) -> bool {
 /// Values of the transformed weights of a block of panels.
 pub(super) const fn block_len(dims: ConvDims) -> usize {
     let points = whole(dims).points().len();
-    PANELS * points * points * depth(dims) * BLOCK * PANEL
+    block_panels(dims) * points * points * depth(dims) * BLOCK * PANEL
 }
 
 /// The chunks of a convolution.

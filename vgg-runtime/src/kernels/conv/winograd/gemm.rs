@@ -142,7 +142,7 @@ unsafe fn tile<S: Simd, const MR: usize>(
         let mut sums = [simd.splat_panel(0.0); MR];
         for block in 0..blocks {
             for stream in streams.clone() {
-                simd.prefetch(next.wrapping_add((stream * blocks + block) * PANEL));
+                simd.prefetch_far(next.wrapping_add((stream * blocks + block) * PANEL));
             }
             for channel in 0..BLOCK {
                 let panel = simd.load_panel(weights);

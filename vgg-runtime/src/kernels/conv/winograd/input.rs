@@ -4,7 +4,7 @@
 //! tile reads one contiguous run.
 
 use super::tiles::{CLASSES, Chunk, Groups};
-use super::transform::{Line, MAX_POINTS, Transform, with_transform};
+use super::transform::{Line, MAX_POINTS, Transform, line, with_transform};
 use super::{Frequencies, Problem, depth, phases};
 use crate::kernels::shared::Disjoint;
 use crate::shape::BLOCK;
@@ -15,6 +15,17 @@ const RUN: usize = 16;
 
 /// Intermediate values of one tile.
 type Square<S> = [Line<S, MAX_POINTS>; MAX_POINTS];
+
+/// A block of the depth: a block of input channels in one phase of the pixels.
+#[derive(Clone, Copy)]
+struct DepthPlace {
+    /// Its index in the depth.
+    block: usize,
+    /// Values from the first of a tile in the first block to its first here.
+    start: usize,
+    /// Row and column of the phase.
+    phase: [usize; 2],
+}
 
 /// One tile on its way to the matrices.
 #[derive(Clone, Copy)]
@@ -56,15 +67,18 @@ impl<S: Simd> Problem<'_, S> {
                     for (index, tile) in run.iter_mut().enumerate() {
                         *tile = self.place(chunk, frequencies, start + index);
                     }
+                    let mut place = self.depth_place(blocks.start);
                     for block in blocks.clone() {
+                        let next_place = self.depth_place(block + 1);
                         for (index, tile) in run.iter().enumerate() {
                             match run.get(index + 1) {
-                                Some(next) => self.prefetch_tile(next, block),
-                                None => self.prefetch_tile(&run[0], block + 1),
+                                Some(next) => self.prefetch_tile(next, place.start),
+                                None => self.prefetch_tile(&run[0], next_place.start),
                             }
                             // SAFETY: `target` holds the matrices of all frequencies, and the caller keeps others away from this block.
-                            unsafe { self.transform_tile(tile, frequencies, block, &mut square, &mut staged, target) };
+                            unsafe { self.transform_tile(tile, frequencies, place, &mut square, &mut staged, target) };
                         }
+                        place = next_place;
                     }
                     start += run.len();
                 }
@@ -102,31 +116,37 @@ impl<S: Simd> Problem<'_, S> {
         }
     }
 
-    /// Where block `block` of the depth starts behind the first value of a tile: its input block and its phase.
+    /// Block `block` of the depth.
     #[inline(always)]
-    fn phase(&self, block: usize) -> (usize, [usize; 2]) {
+    fn depth_place(&self, block: usize) -> DepthPlace {
         let (input, [down, right]) = (self.dims.input, self.dims.strides);
-        let (block, phase) = (block / (down * right), block % (down * right));
+        let (input_block, phase) = (block / (down * right), block % (down * right));
         let (y, x) = (phase / right, phase % right);
-        (block * input.plane_stride() + y * input.row_stride() + x * BLOCK, [y, x])
-    }
-
-    /// Asks for what the transform of block `block` of `tile` reads, but for the columns that its left neighbour has read.
-    #[inline(always)]
-    fn prefetch_tile(&self, tile: &Tile, block: usize) {
-        const LINE: usize = 2 * BLOCK;
-        let input = self.dims.input;
-        let [down, right] = self.dims.strides;
-        let source = self.input.as_ptr().wrapping_add(tile.source + self.phase(block).0 + LINE);
-        for row in 0..self.points() {
-            let source = source.wrapping_add(row * down * input.row_stride());
-            for line in 0..self.points() * right / 2 {
-                self.simd.prefetch(source.wrapping_add(line * LINE));
-            }
+        DepthPlace {
+            block,
+            start: input_block * input.plane_stride() + y * input.row_stride() + x * BLOCK,
+            phase: [y, x],
         }
     }
 
-    /// Transforms block `block` of `tile`.
+    /// Asks for what the transform of the block of the depth that starts at `start` reads of `tile`, but for the columns that its left
+    /// neighbour has read.
+    #[inline(always)]
+    fn prefetch_tile(&self, tile: &Tile, start: usize) {
+        const LINE: usize = 2 * BLOCK;
+        let [down, right] = self.dims.strides;
+        let row_stride = down * self.dims.input.row_stride();
+        let lines = self.points() * right / 2;
+        let mut source = self.input.as_ptr().wrapping_add(tile.source + start + LINE);
+        for _ in 0..self.points() {
+            for line in 0..lines {
+                self.simd.prefetch(source.wrapping_add(line * LINE));
+            }
+            source = source.wrapping_add(row_stride);
+        }
+    }
+
+    /// Transforms the block `place` of the depth of `tile`.
     ///
     /// # Safety
     /// - `target` is valid for writes of the matrices of all frequencies, and nobody else uses this block of them.
@@ -135,7 +155,7 @@ impl<S: Simd> Problem<'_, S> {
         &self,
         tile: &Tile,
         frequencies: &Frequencies,
-        block: usize,
+        place: DepthPlace,
         square: &mut Square<S>,
         staged: &mut [f32; MAX_POINTS * MAX_POINTS * BLOCK],
         target: *mut f32,
@@ -143,7 +163,7 @@ impl<S: Simd> Problem<'_, S> {
         let simd = self.simd;
         let input = self.dims.input;
         let [down, right] = self.dims.strides;
-        let (start, [y, x]) = self.phase(block);
+        let DepthPlace { block, start, phase: [y, x] } = place;
         let source = &self.input[tile.source + start..];
         let (rows, columns) = (self.rows.span(tile.row), self.columns.span(tile.column));
         let (height, width) = (rows.points().len(), columns.points().len());
@@ -169,26 +189,45 @@ impl<S: Simd> Problem<'_, S> {
             "a tile reads beyond its input"
         );
         let source = source.as_ptr();
-        with_transform!(columns, T, N, _M => {
-            for (row, line) in square.iter_mut().enumerate().take(height) {
-                // SAFETY: row < height and column < width, which the assert covers.
-                let d = core::array::from_fn(|column| unsafe {
-                    simd.load(source.add(row * row_stride + column * step))
-                });
-                line[..N].copy_from_slice(&T::input(simd, d));
-            }
-        });
         let blocks = depth(self.dims);
         let offsets: [usize; CLASSES] = core::array::from_fn(|class| {
             let [first, size, row] = tile.places[class];
             (first * blocks + block * size + row) * BLOCK
         });
-        let row_stride = self.points() * frequencies.stride;
+        let matrix_stride = self.points() * frequencies.stride;
+        if rows == columns {
+            with_transform!(rows, T, N, _M => {
+                for (row, to) in square.iter_mut().enumerate().take(N) {
+                    // SAFETY: row < height and column < width, which the assert covers.
+                    let d: Line<S, N> = line(simd, #[inline(always)] |column| unsafe { simd.load(source.add(row * row_stride + column * step)) });
+                    to[..N].copy_from_slice(&T::input(simd, d));
+                }
+                let places = frequencies.places(T::PLACES, matrix_stride, offsets);
+                for index in 0..N {
+                    let column = T::PLACES[index];
+                    let d: Line<S, N> = line(simd, #[inline(always)] |row| square[row][index]);
+                    let target = target.wrapping_add(column * frequencies.stride);
+                    let places = &places[frequencies.column_present[column]];
+                    for (v, place) in T::input(simd, d).iter().zip(places) {
+                        // SAFETY: the tile has this frequency, so its row lies inside the matrix, which the caller gave whole.
+                        unsafe { simd.store(*v, target.add(*place)) };
+                    }
+                }
+            });
+            return;
+        }
+        with_transform!(columns, T, N, _M => {
+            for (row, to) in square.iter_mut().enumerate().take(height) {
+                // SAFETY: row < height and column < width, which the assert covers.
+                let d: Line<S, N> = line(simd, #[inline(always)] |column| unsafe { simd.load(source.add(row * row_stride + column * step)) });
+                to[..N].copy_from_slice(&T::input(simd, d));
+            }
+        });
         with_transform!(rows, T, N, _M => {
-            let places = frequencies.places(T::PLACES, row_stride, offsets);
+            let places = frequencies.places(T::PLACES, matrix_stride, offsets);
             for (index, &column) in columns.points().iter().enumerate() {
                 // The index is below 8 anyway.
-                let d: Line<S, N> = core::array::from_fn(|row| square[row][index % MAX_POINTS]);
+                let d: Line<S, N> = line(simd, #[inline(always)] |row| square[row][index % MAX_POINTS]);
                 let target = target.wrapping_add(column * frequencies.stride);
                 let places = &places[frequencies.column_present[column]];
                 for (v, place) in T::input(simd, d).iter().zip(places) {

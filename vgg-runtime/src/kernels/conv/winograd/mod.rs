@@ -44,8 +44,11 @@ pub(crate) use self::blocking::{can_wait, scratch_len};
 pub(crate) use self::weights::pack_on;
 pub(crate) use self::weights::{pack, packed_len};
 
-/// Panels of output channels whose products are computed before they are transformed.
-const PANELS: usize = 2;
+/// Panels of output channels whose products are computed before they are transformed: fewer products stay in nearer caches, and with
+/// little depth the tiles that each block of panels reads once more are few.
+const fn block_panels(dims: ConvDims) -> usize {
+    if depth(dims) * BLOCK <= 64 { 1 } else { 2 }
+}
 
 /// The span of a whole tile.
 const fn whole(dims: ConvDims) -> Span {
@@ -141,7 +144,7 @@ pub(crate) fn run<S: Simd>(
     let problem = Problem { simd, dims, rows, columns, pooled, input, weights, bias };
     let works = blocking.works(dims, rows, columns, threads.count());
     let output = Disjoint::new(output);
-    let blocks = dims.panels().div_ceil(PANELS);
+    let blocks = dims.panels().div_ceil(block_panels(dims));
     if blocking.shared {
         let (matrices, own) = scratch.split_at_mut(blocking.matrices_len);
         let fresh_len = if can_wait(dims) { blocking::block_len(dims) } else { 0 };
@@ -208,7 +211,7 @@ impl<S: Simd> Problem<'_, S> {
         let tiles = chunk.tiles();
         Frequencies {
             stride: blocking::stride(tiles * depth(self.dims) * BLOCK),
-            product_stride: blocking::stride(tiles * PANELS * PANEL),
+            product_stride: blocking::stride(tiles * block_panels(self.dims) * PANEL),
             tiles,
             classes,
             groups,
@@ -235,8 +238,8 @@ impl<S: Simd> Problem<'_, S> {
         let count = self.points() * self.points();
         let (products, band) = own.split_at_mut(count * frequencies.product_stride);
         for block in blocks {
-            let first = block * PANELS;
-            let panels = PANELS.min(dims.panels() - first);
+            let first = block * block_panels(dims);
+            let panels = block_panels(dims).min(dims.panels() - first);
             let weights = match self.weights {
                 Weights::Packed(weights) => &weights[first * count * depth(dims) * BLOCK * PANEL..],
                 Weights::Plain(weight) => {

@@ -4,7 +4,7 @@
 //! go to a band in scratch memory first.
 
 use super::tiles::{CLASSES, Chunk};
-use super::transform::{Line, MAX_OUTPUTS, MAX_POINTS, Transform, with_transform};
+use super::transform::{Line, MAX_OUTPUTS, MAX_POINTS, Transform, line, with_transform};
 use super::{Frequencies, Problem};
 use crate::kernels::shared::Disjoint;
 use crate::shape::{BLOCK, Blocked, PANEL};
@@ -26,6 +26,19 @@ struct Sink {
     written: usize,
     /// Rows to write; with a pool, those behind it.
     written_rows: usize,
+}
+
+impl Sink {
+    /// Whether all `outputs` rows and columns of a tile exist and are wanted.
+    #[inline(always)]
+    fn is_whole<const POOL: bool>(&self, outputs: usize) -> bool {
+        let written = if POOL { outputs / 2 } else { outputs };
+        self.first_row == 0
+            && self.rows == outputs
+            && self.columns == outputs
+            && self.written == written
+            && self.written_rows == written
+    }
 }
 
 /// What the pixels of one block of channels have in common.
@@ -240,6 +253,13 @@ impl<S: Simd> Problem<'_, S> {
     ) {
         let simd = self.simd;
         let (rows, columns) = (self.rows.span(row), self.columns.span(column));
+        if rows == columns && channels.lanes == BLOCK && sink.is_whole::<POOL>(rows.outputs()) {
+            with_transform!(rows, T, N, M => {
+                // SAFETY: passed on; the sink takes all rows and pixels.
+                unsafe { self.whole_tile::<POOL, T, N, M>(frequencies, offsets, products, channels.bias, square, sink) };
+            });
+            return;
+        }
         let row_stride = self.points() * frequencies.product_stride;
         with_transform!(rows, T, N, M => {
             let places = frequencies.places(T::PLACES, row_stride, offsets);
@@ -247,18 +267,18 @@ impl<S: Simd> Problem<'_, S> {
                 let products = products.wrapping_add(column * frequencies.product_stride);
                 let places = &places[frequencies.column_present[column]];
                 // SAFETY: the tile has this frequency.
-                let m: Line<S, N> = core::array::from_fn(|row| unsafe { simd.load(products.add(places[row])) });
+                let m: Line<S, N> = line(simd, #[inline(always)] |row| unsafe { simd.load(products.add(places[row])) });
                 let y: Line<S, M> = T::output(simd, m);
-                for (line, y) in square.iter_mut().zip(y) {
+                for (values, y) in square.iter_mut().zip(y) {
                     // The index is below 8 anyway.
-                    line[index % MAX_POINTS] = y;
+                    values[index % MAX_POINTS] = y;
                 }
             }
         });
         with_transform!(columns, T, N, M => {
             let mut above = [simd.splat(0.0); M];
-            for (row, line) in square.iter().enumerate().take(sink.rows).skip(sink.first_row) {
-                let m: Line<S, N> = core::array::from_fn(|column| line[column]);
+            for (row, values) in square.iter().enumerate().take(sink.rows).skip(sink.first_row) {
+                let m: Line<S, N> = line(simd, #[inline(always)] |column| values[column]);
                 let mut y: Line<S, M> = T::output(simd, m);
                 for y in &mut y {
                     *y = simd.add(*y, channels.bias);
@@ -309,6 +329,65 @@ impl<S: Simd> Problem<'_, S> {
                 }
             }
         });
+    }
+
+    /// Transforms one tile of which all outputs exist and are wanted.
+    ///
+    /// # Safety
+    /// - As for [`Problem::tile`].
+    #[inline(always)]
+    unsafe fn whole_tile<const POOL: bool, T: Transform<N, M>, const N: usize, const M: usize>(
+        &self,
+        frequencies: &Frequencies,
+        offsets: [usize; CLASSES],
+        products: *const f32,
+        bias: S::Vector,
+        square: &mut [Line<S, MAX_POINTS>; MAX_OUTPUTS],
+        sink: Sink,
+    ) {
+        let simd = self.simd;
+        let places = frequencies.places(T::PLACES, self.points() * frequencies.product_stride, offsets);
+        for index in 0..N {
+            let column = T::PLACES[index];
+            let products = products.wrapping_add(column * frequencies.product_stride);
+            let places = &places[frequencies.column_present[column]];
+            let m: Line<S, N> = line(
+                simd,
+                #[inline(always)]
+                // SAFETY: the tile has this frequency.
+                |row| unsafe { simd.load(products.add(places[row])) },
+            );
+            for (values, y) in square.iter_mut().zip(T::output(simd, m)) {
+                values[index] = y;
+            }
+        }
+        let mut above = [simd.splat(0.0); M];
+        for (row, values) in square.iter().enumerate().take(M) {
+            let m: Line<S, N> = line(
+                simd,
+                #[inline(always)]
+                |column| values[column],
+            );
+            let y: Line<S, M> = T::output(simd, m);
+            if POOL && row % 2 == 0 {
+                above = y;
+                continue;
+            }
+            let target = sink.start.wrapping_add(if POOL { row / 2 } else { row } * sink.row_stride);
+            for pixel in 0..if POOL { M / 2 } else { M } {
+                // Adding the bias and ReLU keep the order of numbers, so the maximum comes before them.
+                let y = if POOL {
+                    let upper = simd.max(above[2 * pixel], above[2 * pixel + 1]);
+                    simd.max(upper, simd.max(y[2 * pixel], y[2 * pixel + 1]))
+                } else {
+                    y[pixel]
+                };
+                let y = simd.add(y, bias);
+                let y = if self.dims.relu { simd.relu(y) } else { y };
+                // SAFETY: all rows and pixels of the tile are written.
+                unsafe { simd.store(y, target.add(pixel * BLOCK)) };
+            }
+        }
     }
 
     /// Zeroes the halo beside the pixels of the tiles of `chunk` in some panels, the first of which is `first_panel`. The corners and the

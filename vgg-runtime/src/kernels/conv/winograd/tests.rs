@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::transform::{Line, MAX_POINTS, MAX_TAPS, Span, Transform, with_transform};
 use super::weights::{Packing, kernel_transform, packed_len};
-use super::{PANELS, depth, phases, taps, whole};
+use super::{block_panels, depth, phases, taps, whole};
 use crate::dispatch::Isa;
 use crate::shape::{Algorithm, BLOCK, Blocked, ConvDims, PANEL};
 use crate::simd::{Portable, Simd};
@@ -157,8 +157,9 @@ fn packed_by_definition(dims: ConvDims, weight: &[f32]) -> Vec<f32> {
     let mut packed = vec![0.0; packed_len(dims)];
     // The channels that fill up the last panel have weights of zero, of either sign once transformed.
     for out in 0..dims.panels() * PANEL {
-        let (block, panel, lane) = (out / PANEL / PANELS, out / PANEL % PANELS, out % PANEL);
-        let panels = PANELS.min(dims.panels() - block * PANELS);
+        let most = block_panels(dims);
+        let (block, panel, lane) = (out / PANEL / most, out / PANEL % most, out % PANEL);
+        let panels = most.min(dims.panels() - block * most);
         for (channel, phase) in (0..channels).flat_map(|channel| (0..phases(dims)).map(move |phase| (channel, phase))) {
             let tap = |row: usize, column: usize| {
                 let [y, x] = [phase / stride + row * stride, phase % stride + column * stride];
@@ -170,7 +171,7 @@ fn packed_by_definition(dims: ConvDims, weight: &[f32]) -> Vec<f32> {
             for (row, column) in (0..points).flat_map(|row| (0..points).map(move |column| (row, column))) {
                 let inner = |x| (0..taps).map(|y| transform[row][y] * tap(y, x)).sum::<f64>();
                 let value = (0..taps).map(|x| transform[column][x] * inner(x)).sum::<f64>();
-                let frequencies = block * PANELS * points * points + (row * points + column) * panels + panel;
+                let frequencies = block * most * points * points + (row * points + column) * panels + panel;
                 packed[(frequencies * depth(dims) * BLOCK + place) * PANEL + lane] =
                     (value as f32).clamp(f32::MIN, f32::MAX);
             }

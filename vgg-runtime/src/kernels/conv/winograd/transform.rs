@@ -95,6 +95,17 @@ pub(super) const POINTS_F6: [f64; 7] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
 /// `N` vectors of eight channels.
 pub(super) type Line<S, const N: usize> = [<S as Simd>::Vector; N];
 
+/// The vectors that `value` gives for the indices of a line.
+#[inline(always)]
+pub(super) fn line<S: Simd, const N: usize>(simd: S, mut value: impl FnMut(usize) -> S::Vector) -> Line<S, N> {
+    // A loop, since `array::from_fn` may be a call, which returns its array through memory.
+    let mut line = [simd.splat(0.0); N];
+    for (index, vector) in line.iter_mut().enumerate() {
+        *vector = value(index);
+    }
+    line
+}
+
 /// The transforms of a span of `N` points and `M` outputs, with its constants known to the compiler.
 pub(super) trait Transform<const N: usize, const M: usize> {
     /// The places of the points in the whole set.
@@ -128,6 +139,12 @@ macro_rules! with_transform {
 }
 pub(super) use with_transform;
 
+/// `even + odd` and `even - odd`.
+#[inline(always)]
+fn pair<S: Simd>(simd: S, even: S::Vector, odd: S::Vector) -> Line<S, 2> {
+    [simd.add(even, odd), simd.sub(even, odd)]
+}
+
 /// The constants of four points 0, ±a, ∞.
 struct Four {
     a: f32,
@@ -140,16 +157,16 @@ struct Four {
 impl Four {
     #[inline(always)]
     fn input<S: Simd>(&self, simd: S, d: Line<S, 4>) -> Line<S, 4> {
-        let c = |x: f32| simd.splat(x);
-        let [zero, pair] = self.scale;
+        let [zero, scale] = self.scale;
         // x^2 - a^2, x (x ± a), x (x^2 - a^2)
-        let even = simd.mul(d[2], c(pair));
-        let odd = simd.mul(d[1], c(self.a * pair));
+        let even = simd.mul(d[2], simd.splat(scale));
+        let odd = simd.mul(d[1], simd.splat(self.a * scale));
+        let [plus, minus] = pair(simd, even, odd);
         [
-            simd.mul_add(d[0], c(-self.aa * zero), simd.mul(d[2], c(zero))),
-            simd.add(even, odd),
-            simd.sub(even, odd),
-            simd.mul_add(d[1], c(-self.aa), d[3]),
+            simd.mul_add(d[0], simd.splat(-self.aa * zero), simd.mul(d[2], simd.splat(zero))),
+            plus,
+            minus,
+            simd.mul_add(d[1], simd.splat(-self.aa), d[3]),
         ]
     }
 
@@ -175,35 +192,39 @@ impl Six {
     fn input<S: Simd>(&self, simd: S, d: Line<S, 6>) -> Line<S, 6> {
         let Self { a, b, aa, bb, .. } = *self;
         let [zero, first, second] = self.scale;
-        let c = |x: f32| simd.splat(x);
-        // (x^2 - a^2) (x^2 - b^2)
-        let quartic = |d: [S::Vector; 3]| simd.mul_add(d[1], c(-(aa + bb)), simd.mul_add(d[0], c(aa * bb), d[2]));
-        // x (x ± p) (x^2 - q^2), where `qq` is q^2.
-        let pair = |p: f32, qq: f32, scale: f32| {
-            let even = simd.mul_add(d[2], c(-qq), d[4]);
-            let odd = simd.mul_add(d[1], c(-qq), d[3]);
-            let even = if scale == 1.0 { even } else { simd.mul(even, c(scale)) };
-            let odd = simd.mul(odd, c(p * scale));
-            [simd.add(even, odd), simd.sub(even, odd)]
-        };
-        let first = pair(a, bb, first);
-        let second = pair(b, aa, second);
-        let even = quartic([d[0], d[2], d[4]]);
-        let even = if zero == 1.0 { even } else { simd.mul(even, c(zero)) };
-        [even, first[0], first[1], second[0], second[1], quartic([d[1], d[3], d[5]])]
+        let [plus_a, minus_a] = Self::pair(simd, d, a, bb, first);
+        let [plus_b, minus_b] = Self::pair(simd, d, b, aa, second);
+        let even = self.quartic(simd, [d[0], d[2], d[4]]);
+        let even = if zero == 1.0 { even } else { simd.mul(even, simd.splat(zero)) };
+        [even, plus_a, minus_a, plus_b, minus_b, self.quartic(simd, [d[1], d[3], d[5]])]
+    }
+
+    /// `(x^2 - a^2) (x^2 - b^2)` of the even or the odd inputs.
+    #[inline(always)]
+    fn quartic<S: Simd>(&self, simd: S, d: Line<S, 3>) -> S::Vector {
+        let Self { aa, bb, .. } = *self;
+        simd.mul_add(d[1], simd.splat(-(aa + bb)), simd.mul_add(d[0], simd.splat(aa * bb), d[2]))
+    }
+
+    /// `x (x ± p) (x^2 - qq)`, scaled, where `qq` is the square of the other point.
+    #[inline(always)]
+    fn pair<S: Simd>(simd: S, d: Line<S, 6>, p: f32, qq: f32, scale: f32) -> Line<S, 2> {
+        let even = simd.mul_add(d[2], simd.splat(-qq), d[4]);
+        let odd = simd.mul_add(d[1], simd.splat(-qq), d[3]);
+        let even = if scale == 1.0 { even } else { simd.mul(even, simd.splat(scale)) };
+        pair(simd, even, simd.mul(odd, simd.splat(p * scale)))
     }
 
     #[inline(always)]
     fn output<S: Simd>(&self, simd: S, m: Line<S, 6>) -> Line<S, 4> {
         let Self { a, b, aa, bb, .. } = *self;
-        let c = |x: f32| simd.splat(x);
-        let (sum_a, difference_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-        let (sum_b, difference_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        let [sum_a, difference_a] = pair(simd, m[1], m[2]);
+        let [sum_b, difference_b] = pair(simd, m[3], m[4]);
         [
             simd.add(m[0], simd.add(sum_a, sum_b)),
-            simd.mul_add(difference_a, c(a), simd.mul(difference_b, c(b))),
-            simd.mul_add(sum_a, c(aa), simd.mul(sum_b, c(bb))),
-            simd.mul_add(difference_a, c(a * aa), simd.mul_add(difference_b, c(b * bb), m[5])),
+            simd.mul_add(difference_a, simd.splat(a), simd.mul(difference_b, simd.splat(b))),
+            simd.mul_add(sum_a, simd.splat(aa), simd.mul(sum_b, simd.splat(bb))),
+            simd.mul_add(difference_a, simd.splat(a * aa), simd.mul_add(difference_b, simd.splat(b * bb), m[5])),
         ]
     }
 }
@@ -304,23 +325,23 @@ impl Transform<8, 6> for SixOfF6 {
 
     #[inline(always)]
     fn input<S: Simd>(simd: S, d: Line<S, 8>) -> Line<S, 8> {
-        let c = |x: f32| simd.splat(x);
-        // (x^2 - 1) (x^2 - 4) (x^2 - ¼) = x^6 - 21/4 x^4 + 21/4 x^2 - 1
-        let sextic = |d: [S::Vector; 4]| simd.mul_add(simd.sub(d[1], d[2]), c(5.25), simd.sub(d[3], d[0]));
-        // x^4 + outer x^2 + inner, of the even or the odd inputs, times `scale`
-        let quartic = |d: [S::Vector; 3], outer: f32, inner: f32, scale: f32| {
-            simd.mul_add(d[0], c(inner * scale), simd.mul_add(d[1], c(outer * scale), simd.mul(d[2], c(scale))))
-        };
-        let (evens, odds) = ([d[2], d[4], d[6]], [d[1], d[3], d[5]]);
-        // (x^2 - 4) (x^2 - ¼), (x^2 - 1) (x^2 - ¼), (x^2 - 1) (x^2 - 4)
-        let one = |d: [S::Vector; 3]| simd.mul_add(d[1], c(-4.25), simd.add(d[0], d[2]));
-        let two = |d: [S::Vector; 3]| simd.mul_add(d[0], c(0.25), simd.mul_add(d[1], c(-1.25), d[2]));
-        let half = |d: [S::Vector; 3]| simd.mul_add(d[0], c(4.0), simd.mul_add(d[1], c(-5.0), d[2]));
-        let pair = |even, odd| [simd.add(even, odd), simd.sub(even, odd)];
-        let [plus_1, minus_1] = pair(one(evens), one(odds));
-        let [plus_2, minus_2] = pair(two(evens), quartic(odds, -1.25, 0.25, 2.0));
-        let [plus_h, minus_h] = pair(half(evens), quartic(odds, -5.0, 4.0, 0.5));
-        let [zero, infinity] = [sextic([d[0], d[2], d[4], d[6]]), sextic([d[1], d[3], d[5], d[7]])];
+        // At 0 and infinity: (x^2 - 1) (x^2 - 4) (x^2 - ¼) = x^6 - 21/4 x^4 + 21/4 x^2 - 1.
+        let zero = simd.mul_add(simd.sub(d[2], d[4]), simd.splat(5.25), simd.sub(d[6], d[0]));
+        let infinity = simd.mul_add(simd.sub(d[3], d[5]), simd.splat(5.25), simd.sub(d[7], d[1]));
+        // At ±1: x (x ± 1) (x^4 - 17/4 x^2 + 1).
+        let even = simd.mul_add(d[4], simd.splat(-4.25), simd.add(d[2], d[6]));
+        let odd = simd.mul_add(d[3], simd.splat(-4.25), simd.add(d[1], d[5]));
+        let [plus_1, minus_1] = pair(simd, even, odd);
+        // At ±2: x (x ± 2) (x^4 - 5/4 x^2 + ¼), and at ±½: x (x ± ½) (x^4 - 5 x^2 + 4). Both have the same middle terms, as
+        // -5 = 4 (-5/4) and ½ (-5) = 2 (-5/4).
+        let middle = simd.mul_add(d[4], simd.splat(-1.25), d[2]);
+        let half_even = simd.mul_add(middle, simd.splat(4.0), d[6]);
+        let two_even = simd.mul_add(d[2], simd.splat(0.25), simd.mul_add(d[4], simd.splat(-1.25), d[6]));
+        let middle = simd.mul(d[3], simd.splat(-2.5));
+        let two_odd = simd.mul_add(d[1], simd.splat(0.5), simd.add(simd.add(d[5], d[5]), middle));
+        let half_odd = simd.mul_add(d[5], simd.splat(0.5), simd.add(simd.add(d[1], d[1]), middle));
+        let [plus_2, minus_2] = pair(simd, two_even, two_odd);
+        let [plus_h, minus_h] = pair(simd, half_even, half_odd);
         [zero, plus_1, minus_1, plus_2, minus_2, plus_h, minus_h, infinity]
     }
 

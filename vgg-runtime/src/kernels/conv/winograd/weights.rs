@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::blocking::block_len;
 use super::transform::{MAX_POINTS, MAX_TAPS, POINTS_F4, POINTS_F6, Span};
-use super::{PANELS, depth, phases, taps, whole};
+use super::{block_panels, depth, phases, taps, whole};
 use crate::dispatch::{Isa, Program};
 use crate::finite::all_finite;
 use crate::kernels::shared::Disjoint;
@@ -37,8 +37,8 @@ pub(super) fn kernel_transform(whole: Span, taps: usize) -> [[f64; MAX_TAPS]; MA
     rows
 }
 
-/// Transforms `weight` (`OIHW`) into `packed`: `[block of PANELS panels][frequency][panel][depth][16]`, where the depth runs over input
-/// blocks, phases and the channels of a block. The arithmetic is f64, products and sums rounded one by one, so that every tier gives the
+/// Transforms `weight` (`OIHW`) into `packed`: `[block of panels][frequency][panel][depth][16]`, where a block has [`block_panels`] panels
+/// and the depth runs over input blocks, phases and the channels of a block. The arithmetic is f64, products and sums rounded one by one, so that every tier gives the
 /// same; each value is rounded once more in the end. Tells whether all of `weight` is finite; else `packed` is of no use.
 pub(crate) fn pack(dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) -> bool {
     Isa::widest().run(Packing { dims, weight, packed })
@@ -102,7 +102,7 @@ pub(super) fn pack_block<S: Simd>(simd: S, dims: ConvDims, weight: &[[u8; 4]], b
 
 /// The weights of the output channels of a block of panels.
 fn filters(dims: ConvDims, weight: &[[u8; 4]], block: usize) -> &[[u8; 4]] {
-    let len = PANELS * PANEL * dims.input.channels * dims.kernel[0] * dims.kernel[1];
+    let len = block_panels(dims) * PANEL * dims.input.channels * dims.kernel[0] * dims.kernel[1];
     &weight[block * len..weight.len().min((block + 1) * len)]
 }
 
@@ -116,7 +116,7 @@ fn transform_block<const POINTS: usize, const TAPS: usize>(
     values: &mut [f32],
 ) {
     let panel_len = depth(dims) * BLOCK * PANEL;
-    let panels = PANELS.min(dims.panels() - block * PANELS);
+    let panels = block_panels(dims).min(dims.panels() - block * block_panels(dims));
     for panel in 0..panels {
         let mut kernels = [[[0.0; PANEL]; TAPS]; TAPS];
         for index in 0..dims.input.channels * phases(dims) {
