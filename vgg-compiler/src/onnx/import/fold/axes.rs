@@ -146,8 +146,8 @@ pub(in crate::onnx::import) fn places(
         return Err(node.damaged(format_args!("its indices have {depth} numbers each for {} axes", shape.len())));
     };
     let of = |index: &[i64]| {
-        let pairs = index.iter().zip(axes);
-        pairs.fold(Some(0_usize), |sum, (&index, &extent)| sum?.checked_mul(extent)?.checked_add(place(index, extent)?))
+        let mut pairs = index.iter().zip(axes);
+        pairs.try_fold(0_usize, |sum, (&index, &extent)| sum.checked_mul(extent)?.checked_add(place(index, extent)?))
     };
     let found: Option<Vec<usize>> = all.chunks(depth).map(of).collect();
     let found = found.ok_or_else(|| node.damaged("an index lies outside of its data"))?;
