@@ -301,9 +301,82 @@ def vgg_a():
     write("vgg_a", net.model(), [1, 32, 32, 3], shown=["vgg-a with 4 classes, batch norm folded, input 32x32, NHWC, without softmax", "NHWC"])
 
 
+def keras_colours():
+    """`preprocess_input` of Keras: colours sliced out and joined blue first, a mean subtracted, channels last."""
+    net = Net(["unk__9", 16, 16, 3], opset=15, name="tf2onnx")
+    net.channels = 3
+    parts = []
+    for start in (2, 1, 0):
+        net.op("Slice", inputs=["input", net.ints(start), net.ints(start + 1), net.ints(3)])
+        parts.append(net.value)
+    net.op("Concat", inputs=parts, axis=3).op("Add", net.const(np.array([[[[-1.03, -1.16, -1.23]]]], np.float32)))
+    net.op("Transpose", perm=[0, 3, 1, 2]).conv(8).relu().pool().op("Transpose", perm=[0, 2, 3, 1]).op("Reshape", net.ints(-1, 512))
+    net.op("MatMul", net.weight(512, 5)).op("Add", net.row(5))
+    write("keras_colours", net.model(), [2, 16, 16, 3], declared=False, shown=["NHWC", "order of channels taken into weights"])
+
+
+def torch_colours():
+    """`x[:, [2, 1, 0]]` and `x.flip(1)` of the TorchScript exporter, and `x[:, [1, 2, 0]]` of torch.export's, one after the other."""
+    net = Net(["batch", 3, 16, 16], opset=18)
+    net.op("Gather", net.ints(2, 1, 0), axis=1)
+    net.op("Slice", net.ints(-1), net.ints(-(2**63) + 1), net.ints(1), net.ints(-1))
+    net.op("Transpose", perm=[1, 0, 2, 3]).op("GatherND", net.const(np.array([[1], [2], [0]], np.int64)), batch_dims=0)
+    net.op("Transpose", perm=[1, 0, 2, 3])
+    features(net).op("Flatten", axis=1).gemm(256, 4)
+    write("torch_colours", net.model(), [2, 3, 16, 16], shown=["order of channels taken into weights"])
+
+
+def torch_stack():
+    """`torch.stack([x[:, 2], x[:, 1], x[:, 0]], 1)`, each with a scale of its own, and the largest pixels as the head."""
+    net = Net(["s77", 3, 16, 16], opset=18, ir_version=10)
+    parts = []
+    for channel in (2, 1, 0):
+        net.op("Gather", inputs=["input", net.const(np.array(channel, np.int64))], axis=1)
+        net.op("Mul", net.const(np.float32(0.5 + channel))).op("Unsqueeze", net.ints(1))
+        parts.append(net.value)
+    net.op("Concat", inputs=parts, axis=1)
+    features(net).op("ReduceMax", net.ints(-2, -1), keepdims=1).op("Reshape", net.ints(-1, 16), allowzero=1).gemm(16, 4)
+    write("torch_stack", net.model(), [2, 3, 16, 16], declared=False, shown=["scales folded into weights", "GlobalMaxPool"])
+
+
+def windows(extent, count):
+    """Where the windows of adaptive pooling begin, and how long they are."""
+    starts = [index * extent // count for index in range(count)]
+    return starts, [-(-(index + 1) * extent // count) - start for index, start in enumerate(starts)]
+
+
+def adaptive():
+    """Adaptive pooling as torch.export takes it apart: windows gathered, where they differ in length masked, summed and divided."""
+    for name, count in (("adaptive", 3), ("adaptive_larger", 7)):
+        net = features(Net(["s77", 3, 16, 16], opset=18, ir_version=10), plan=(8, "M", 16, "M"))
+        starts, lengths = windows(4, count)
+        most = max(lengths)
+        taken = np.minimum(np.array(starts)[:, None] + np.arange(most), 3)
+        index = np.stack(np.broadcast_arrays(taken[:, :, None, None], taken[None, None]), -1).astype(np.int64)
+        net.op("Transpose", perm=[2, 3, 0, 1]).op("GatherND", net.const(index), batch_dims=0).op("Transpose", perm=[4, 5, 0, 1, 2, 3])
+        if len(set(lengths)) == 1:
+            net.op("ReduceMean", net.ints(-3, -1), keepdims=0, noop_with_empty_axes=0)
+        else:
+            outside = np.arange(most) >= np.array(lengths)[:, None]
+            zero = net.const(np.float32(0))
+            net.op("Where", inputs=[net.const(outside[:, :, None, None]), zero, net.value])
+            net.op("Where", inputs=[net.const(outside), zero, net.value])
+            pooled, total = net.value, None
+            for row in range(most):
+                part = net.op("Gather", inputs=[pooled, net.const(np.array(row, np.int64))], axis=3).value
+                for column in range(most):
+                    net.op("Gather", inputs=[part, net.const(np.array(column, np.int64))], axis=4)
+                    if total:
+                        net.op("Add", inputs=[total, net.value])
+                    total = net.value
+            net.op("Div", net.const(np.outer(lengths, lengths).astype(np.float32)))
+        net.op("Reshape", net.ints(-1, 16 * count * count), allowzero=1).gemm(16 * count * count, 12).relu().gemm(12, 4)
+        write(name, net.model(), [2, 3, 16, 16], shown=["pooling to another size folded into the weights behind it"])
+
+
 def main():
     for make in (torchvision, torch_view, dynamo, keras, keras_mean, old, open_extents, norm_first, external, in_safetensors, residual,
-                 activations, half, computed, vgg_a):
+                 activations, half, computed, vgg_a, keras_colours, torch_colours, torch_stack, adaptive):
         make()
 
 

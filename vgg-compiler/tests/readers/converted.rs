@@ -3,7 +3,7 @@
 use vgg_compiler::weights::ElementType;
 use vgg_compiler::weights::readers::{Match, SourceFormat};
 
-use super::support::{TINY, TINY_BN, contents, load, norm, numbers, state, values};
+use super::support::{TINY, TINY_BN, contents, graph, load, norm, numbers, state, values};
 
 const ORDER: &str = "layers matched by order, as their shapes agree and their names do not";
 const FILTERS: &str = "filters [height, width, in, out] transposed to [out, in, height, width]";
@@ -175,4 +175,27 @@ fn features_are_taken_from_a_file_with_a_classifier() {
         assert_eq!(adapted.tensors.len(), 6, "{name}");
         assert!(adapted.notes.iter().any(|note| note.starts_with("left out ")), "{name}: {:?}", adapted.notes);
     }
+}
+
+/// Numbers of another layer are not cut to size.
+#[test]
+fn a_batch_normalisation_of_another_size_is_refused() {
+    let (mut header, mut data) = (Vec::new(), Vec::new());
+    let tensors = [("0.weight", vec![4, 3, 3, 3]), ("0.bias", vec![4])]
+        .into_iter()
+        .chain(["1.weight", "1.bias", "1.running_mean", "1.running_var"].map(|name| (name, vec![7_usize])));
+    for (name, shape) in tensors {
+        let (start, count) = (data.len(), shape.iter().product::<usize>());
+        data.extend(numbers(count, 1).into_iter().flat_map(|value| (value.abs() + 0.5).to_le_bytes()));
+        let end = data.len();
+        header.push(format!(r#""features.{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+    let path = std::env::temp_dir().join(format!("vgg-other-size-{}.safetensors", std::process::id()));
+    std::fs::write(&path, file).unwrap();
+    let refused = |declaration: &str| vgg_compiler::weights::readers::load(&path, &graph(declaration)).is_err();
+    let found = ["Tiny: 3 x 8 x 8 { conv3-4, maxpool }", "Tiny: 3 x 8 x 8 { conv3-4, bn, maxpool }"].map(refused);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(found, [true, true]);
 }

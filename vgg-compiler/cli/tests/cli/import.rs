@@ -158,7 +158,7 @@ fn what_exporters_write_computes_the_same_as_in_onnx_runtime() {
         }
         count += 1;
     }
-    assert_eq!(count, 15);
+    assert_eq!(count, 20);
     names_of_the_file(&place);
     open_extents(&place);
     passes(&place);
@@ -209,7 +209,10 @@ fn passes(place: &Place) {
     assert!(lowered.contains("%conv1_1: "), "{lowered}");
     place.ok(&["show", "vgg-f", "--print-after", "drop_dropout"]);
     let stderr = place.fails(2, &["show", "keras.onnx", "--print-after", "nothing"]);
-    assert!(stderr.contains("read, drop_dead, drop_identities, cancel_transposes"), "{stderr}");
+    assert!(
+        stderr.contains("read, drop_dead, drop_identities, fold_gathers, channel_order, cancel_transposes"),
+        "{stderr}"
+    );
 }
 
 /// Files are what they hold.

@@ -171,6 +171,12 @@ fn apply(op: &Op, inputs: &[(&[f64], &[usize])], made: &[usize]) -> Vec<f64> {
             let row = |n: usize, x: &[f64]| x[n * x.len() / rows..(n + 1) * x.len() / rows].to_vec();
             (0..rows).flat_map(|n| inputs.iter().flat_map(move |(x, _)| row(n, x))).collect()
         }
+        Op::Gather { axes, indices, .. } => {
+            let product = |axes: &[usize]| axes.iter().product::<usize>();
+            let (extent, inner) = (product(&shape[axes.clone()]), product(&shape[axes.end..]));
+            let rows = x.chunks(extent * inner);
+            rows.flat_map(|row| indices.iter().flat_map(|&at| row[at * inner..][..inner].iter().copied())).collect()
+        }
         Op::Add => x.iter().zip(inputs[1].0).map(|(a, b)| a + b).collect(),
         Op::Mul => x.iter().zip(inputs[1].0).map(|(a, b)| a * b).collect(),
         Op::Lrn(_) | Op::GlobalMaxPool | Op::Softmax { .. } => panic!("no pass changes {}", op.name()),

@@ -166,19 +166,13 @@ impl Lowering<'_> {
             NetOp::AveragePool { pool, count_include_pad } => {
                 plain(Op::AveragePool { pool: *pool, count_include_pad: *count_include_pad })
             }
-            NetOp::GlobalMaxPool => plain(Op::GlobalMaxPool),
+            NetOp::GlobalMaxPool => return self.whole_image(node, input, Op::GlobalMaxPool),
             NetOp::ReduceMean { axes, .. } => {
                 if !image || *axes != [2, 3] {
                     let problem = format!("it takes the mean over the axes {axes:?} of {}", shown(&file_shape));
                     return Err(self.refuse(node, problem + ", expected rows and columns of [N, C, H, W]"));
                 }
-                let flat = self.net.shape(node.output).len() == 2;
-                self.push(node, Op::GlobalAveragePool, vec![input], Vec::new())?;
-                if let (true, Some(&(value, shape))) = (flat, self.made.get(&node.output)) {
-                    let value = self.flat(node, value, shape);
-                    self.made.insert(node.output, (value, shape_of(self.net.shape(node.output))));
-                }
-                return Ok(());
+                return self.whole_image(node, input, Op::GlobalAveragePool);
             }
             NetOp::Softmax { axes, log } => {
                 let over: usize = file_shape.get(axes.clone()).unwrap_or_default().iter().product();
@@ -204,10 +198,25 @@ impl Lowering<'_> {
                 }
                 plain(Op::Concat)
             }
+            NetOp::Gather { .. } => {
+                let problem = format!("it takes a part of {}, or its elements in another order", shown(&file_shape));
+                return Err(self.refuse(node, problem + ", and no layer behind it takes that into its weights"));
+            }
             NetOp::Add => plain(Op::Add),
             NetOp::Mul => plain(Op::Mul),
         };
         self.push(node, op, inputs.into_iter().map(|(value, _)| value).collect(), numbers)
+    }
+
+    /// A pool of the whole image, which makes a vector where the file drops the axes.
+    fn whole_image(&mut self, node: &NetNode, input: ValueId, op: Op) -> Result<(), Refusal> {
+        let flat = self.net.shape(node.output).len() == 2;
+        self.push(node, op, vec![input], Vec::new())?;
+        if let (true, Some(&(value, shape))) = (flat, self.made.get(&node.output)) {
+            let value = self.flat(node, value, shape);
+            self.made.insert(node.output, (value, shape_of(self.net.shape(node.output))));
+        }
+        Ok(())
     }
 
     fn reshape(&mut self, node: &NetNode, input: ValueId, shape: Shape) -> Result<(), Refusal> {
@@ -249,7 +258,7 @@ impl Lowering<'_> {
         let output = self.name_in_file(node);
         let shape = match op {
             Op::Softmax | Op::LogSoftmax => Shape::Flat { features: shape_of(self.net.shape(node.output)).len() },
-            Op::GlobalAveragePool => match self.net.shape(node.output) {
+            Op::GlobalAveragePool | Op::GlobalMaxPool => match self.net.shape(node.output) {
                 [_, channels, ..] => Shape::Image { channels: *channels, height: 1, width: 1 },
                 _ => shape_of(self.net.shape(node.output)),
             },

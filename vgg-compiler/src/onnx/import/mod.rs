@@ -24,6 +24,7 @@ mod net;
 mod node;
 mod operator;
 mod passes;
+mod pick;
 mod print;
 mod raise;
 mod read;

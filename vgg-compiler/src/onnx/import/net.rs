@@ -105,6 +105,14 @@ pub(super) enum Op {
     Concat {
         axis: usize,
     },
+    /// The elements at `indices` of these axes, which are counted as one, under the extents `shape` in their place.
+    Gather {
+        /// The operator that it was.
+        op: &'static str,
+        axes: Range<usize>,
+        indices: Vec<usize>,
+        shape: Vec<usize>,
+    },
     /// Of two activations of one shape.
     Add,
     /// Of two activations of one shape.
@@ -179,6 +187,7 @@ impl Op {
             Self::Identity(name) => name,
             Self::Pad { .. } => "Pad",
             Self::Concat { .. } => "Concat",
+            Self::Gather { op, .. } => op,
             Self::Add => "Add",
             Self::Mul => "Mul",
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::affine::{Affine, BATCH_NORM, MAX_NUMBERS};
 use super::constant::{Constant, element_count, filled, floats, place, to_bytes};
 use super::error::Refusal;
-use super::fold::{order, reshaped, sliced, whole};
+use super::fold::{order, reshaped, whole};
 use super::net::{Activation, Conv, Gemm, OPEN, Op, shown};
 use super::node::Node;
 use super::window::window;
@@ -34,12 +34,12 @@ pub(super) struct Reading<'a> {
 pub(super) type Made = (Op, Vec<usize>);
 
 impl<'a> Reading<'a> {
-    fn operand(&self, index: usize) -> Operand<'a> {
+    pub(super) fn operand(&self, index: usize) -> Operand<'a> {
         self.inputs.get(index).copied().unwrap_or(Operand::Absent)
     }
 
     /// The constant at `index`, none when it is left out.
-    fn optional(&self, index: usize) -> Result<Option<&'a Constant>, Refusal> {
+    pub(super) fn optional(&self, index: usize) -> Result<Option<&'a Constant>, Refusal> {
         match self.operand(index) {
             Operand::Absent => Ok(None),
             Operand::Constant(constant) => Ok(Some(constant)),
@@ -49,12 +49,12 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn constant(&self, index: usize) -> Result<&'a Constant, Refusal> {
+    pub(super) fn constant(&self, index: usize) -> Result<&'a Constant, Refusal> {
         self.optional(index)?.ok_or_else(|| self.node.damaged(format_args!("input {index} is missing")))
     }
 
     /// The constant's whole numbers.
-    fn list(&self, index: usize) -> Result<Option<&'a [i64]>, Refusal> {
+    pub(super) fn list(&self, index: usize) -> Result<Option<&'a [i64]>, Refusal> {
         match self.optional(index)? {
             None => Ok(None),
             Some(constant) => match constant.wholes() {
@@ -65,7 +65,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The shape of the first input, which must be the activation.
-    fn activation(&self) -> Result<&'a [usize], Refusal> {
+    pub(super) fn activation(&self) -> Result<&'a [usize], Refusal> {
         match self.operand(0) {
             Operand::Activation(shape) => Ok(shape),
             _ => Err(self.node.unsupported("a constant stands where the activation is expected")),
@@ -73,14 +73,14 @@ impl<'a> Reading<'a> {
     }
 
     /// [N, C, H, W] of the first input.
-    fn image(&self) -> Result<[usize; 4], Refusal> {
+    pub(super) fn image(&self) -> Result<[usize; 4], Refusal> {
         let shape = self.activation()?;
         <[usize; 4]>::try_from(shape).map_err(|_| {
             self.node.unsupported(format_args!("its input has {} axes, expected [N, C, H, W]", shape.len()))
         })
     }
 
-    fn axis(&self, name: &str, default: i64, rank: usize) -> Result<usize, Refusal> {
+    pub(super) fn axis(&self, name: &str, default: i64, rank: usize) -> Result<usize, Refusal> {
         let given = self.node.int(name, default);
         place(given, rank).ok_or_else(|| self.node.damaged(format_args!("{name} is {given} for {rank} axes")))
     }
@@ -152,19 +152,16 @@ impl<'a> Reading<'a> {
             }
             "Pad" => self.pad(),
             "Concat" => self.concat(),
-            "Slice" => {
-                let shape = self.activation()?;
-                let slice = sliced(node, shape, [self.list(1)?, self.list(2)?, self.list(3)?, self.list(4)?])?;
-                if slice.shape != shape || slice.steps.iter().any(|&step| step != 1) {
-                    return Err(node.unsupported("it takes a part of an activation, expected the whole"));
-                }
-                self.unary(Op::Identity("Slice"))
-            }
+            "Slice" => self.slice(),
+            "Gather" => self.gather(),
+            "GatherND" => self.gather_nd(),
+            "Where" => self.masked(),
+            "ReduceMax" => self.largest(),
             _ => Err(node.unsupported("it is evaluated for constants only, but reads an activation")),
         }
     }
 
-    fn unary(&self, op: Op) -> Result<Made, Refusal> {
+    pub(super) fn unary(&self, op: Op) -> Result<Made, Refusal> {
         Ok((op, self.activation()?.to_vec()))
     }
 
@@ -295,23 +292,34 @@ impl<'a> Reading<'a> {
     }
 
     fn mean(&self) -> Result<Made, Refusal> {
-        let node = self.node;
         let shape = self.activation()?;
-        let given = self.list(1)?.or_else(|| node.ints("axes")).unwrap_or_default();
-        let keep = node.int("keepdims", 1) != 0;
-        if given.is_empty() && node.int("noop_with_empty_axes", 0) != 0 {
+        if self.reduces_nothing()? {
             return self.unary(Op::Identity("ReduceMean"));
         }
-        let axes: Option<Vec<usize>> = given.iter().map(|&axis| place(axis, shape.len())).collect();
-        let mut axes = axes.ok_or_else(|| node.damaged(format_args!("its axes are {given:?}")))?;
-        if axes.is_empty() {
-            axes = (0..shape.len()).collect();
-        }
-        axes.sort_unstable();
-        axes.dedup();
+        let (axes, keep) = self.reduced()?;
         let made = shape.iter().enumerate().filter(|(axis, _)| keep || !axes.contains(axis));
         let made = made.map(|(axis, &extent)| if axes.contains(&axis) { 1 } else { extent }).collect();
         Ok((Op::ReduceMean { axes, keep }, made))
+    }
+
+    /// Whether it has no axes, and says that it then reduces none.
+    fn reduces_nothing(&self) -> Result<bool, Refusal> {
+        let given = self.list(1)?.or_else(|| self.node.ints("axes")).unwrap_or_default();
+        Ok(given.is_empty() && self.node.int("noop_with_empty_axes", 0) != 0)
+    }
+
+    /// The axes that a node reduces, in order, and whether they stay with extent 1.
+    pub(super) fn reduced(&self) -> Result<(Vec<usize>, bool), Refusal> {
+        let rank = self.activation()?.len();
+        let given = self.list(1)?.or_else(|| self.node.ints("axes")).unwrap_or_default();
+        let axes: Option<Vec<usize>> = given.iter().map(|&axis| place(axis, rank)).collect();
+        let mut axes = axes.ok_or_else(|| self.node.damaged(format_args!("its axes are {given:?}")))?;
+        if axes.is_empty() {
+            axes = (0..rank).collect();
+        }
+        axes.sort_unstable();
+        axes.dedup();
+        Ok((axes, self.node.int("keepdims", 1) != 0))
     }
 
     fn batch_norm(&self) -> Result<Made, Refusal> {
@@ -338,7 +346,7 @@ impl<'a> Reading<'a> {
         self.affine(Affine { op: BATCH_NORM, axis: Some(1), scale, shift })
     }
 
-    fn affine(&self, affine: Affine) -> Result<Made, Refusal> {
+    pub(super) fn affine(&self, affine: Affine) -> Result<Made, Refusal> {
         if affine.scale.iter().chain(&affine.shift).any(|value| !value.is_finite()) {
             return Err(self.node.damaged("it scales by numbers that are not finite"));
         }

@@ -56,6 +56,7 @@ fn write_attributes(out: &mut String, op: &Op) -> fmt::Result {
         Op::Softmax { axes, .. } => write!(out, " axes={axes:?}"),
         Op::Pad { sides, value } => write!(out, " sides={sides:?} value={value}"),
         Op::Concat { axis } => write!(out, " axis={axis}"),
+        Op::Gather { axes, shape, .. } => write!(out, " axes={axes:?} shape={shape:?}"),
         Op::Activation(Activation::Relu | Activation::Sigmoid)
         | Op::GlobalMaxPool
         | Op::Reshape

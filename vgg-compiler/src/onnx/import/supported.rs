@@ -22,7 +22,11 @@ pub const SUPPORTED: &[(&str, &str)] = &[
     ("Expand", "of constants"),
     ("Flatten", "to one vector for each image; in channels-last order it goes into the weights"),
     ("Floor", "of constants"),
-    ("Gather", "of constants"),
+    ("Gather", "of constants; of activations: in another order, which goes into the weights behind it"),
+    (
+        "GatherND",
+        "of constants; of activations: what adaptive pooling is made of, which goes into the weights behind it",
+    ),
     ("Gemm", "`fc`, with `alpha`, `beta` and `transB` taken into the weights"),
     ("GlobalAveragePool", "`avgpool` of the whole image"),
     ("GlobalMaxPool", "the largest pixel of each channel"),
@@ -37,6 +41,7 @@ pub const SUPPORTED: &[(&str, &str)] = &[
     ("Mul", "of two activations of one shape; by a constant: folded into a neighbour's weights, or a layer of its own"),
     ("Neg", "of constants"),
     ("Pad", "of zeros: merged into the convolution behind it, or into a max pool of numbers that are not negative"),
+    ("ReduceMax", "of constants; over rows and columns: the largest pixel of each channel"),
     ("ReduceMean", "over rows and columns: `avgpool` of the whole image"),
     ("ReduceProd", "of constants"),
     ("Relu", "of every layer"),
@@ -44,14 +49,14 @@ pub const SUPPORTED: &[(&str, &str)] = &[
     ("Shape", "evaluated"),
     ("Sigmoid", "as an activation function"),
     ("Size", "evaluated"),
-    ("Slice", "of constants"),
+    ("Slice", "of constants; of activations: channels in another order, which goes into the weights behind it"),
     ("Softmax", "`softmax` over the classes"),
     ("Sqrt", "of constants"),
     ("Squeeze", "of constants, and of 1x1 feature maps"),
     ("Sub", "with a constant: folded into a neighbour's weights, or a layer of its own"),
     ("Transpose", "of constants, and between [N, C, H, W] and [N, H, W, C]"),
     ("Unsqueeze", "of constants, and undone by a reshape behind it"),
-    ("Where", "of constants"),
+    ("Where", "of constants; of an activation and one number"),
 ];
 
 #[cfg(test)]

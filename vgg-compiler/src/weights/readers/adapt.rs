@@ -144,6 +144,17 @@ impl<'a> Adapter<'a> {
         }
         let bias = layer.parts.get(&Role::Bias);
         let channels = weight.shape().first().copied().unwrap_or(0);
+        for (_, part) in norm.into_iter().flat_map(|norm| &norm.parts).filter(|(role, _)| **role != Role::Count) {
+            if part.view.len() != channels {
+                self.errors.push(WeightsError::LayerShape {
+                    origin: self.origin.into(),
+                    layer: net.name.into(),
+                    tensor: self.name(part),
+                    arrived: part.view.shape().to_vec(),
+                    expected: vec![channels],
+                });
+            }
+        }
         match (net.norm, norm) {
             (None, Some(norm)) => {
                 let epsilon = norm.epsilon.unwrap_or(1e-5);

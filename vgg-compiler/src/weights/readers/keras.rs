@@ -40,6 +40,9 @@ const NOT_KERAS: &str = "only files of Keras are read from HDF5; other arrays ar
 /// A variable: its name in the file and its numbers.
 type Variable = (String, View);
 
+/// The name of a layer and its variables.
+type Layer = (String, Vec<Variable>);
+
 /// The network in `data`.
 pub(super) fn read(container: Container, data: Bytes, budget: &mut Budget) -> Result<WeightsFile, Problem> {
     let options = OpenOptions {
@@ -76,7 +79,7 @@ fn damaged(error: impl Display) -> Problem {
 struct Reader<'a> {
     file: &'a Hdf5File,
     budget: &'a mut Budget,
-    layers: Vec<(String, Vec<Variable>)>,
+    layers: Vec<Layer>,
     /// Whether the file has layers sorted by their classes.
     numbered: bool,
     /// Groups that were looked into.
@@ -231,7 +234,7 @@ fn find(group: &Group, path: &str) -> Result<Dataset, Problem> {
 const EPSILON: f32 = 1e-3;
 
 /// The layers in the order of the network, with their axes in PyTorch's order.
-fn assemble(container: Container, mut found: Vec<(String, Vec<Variable>)>, numbered: bool) -> WeightsFile {
+fn assemble(container: Container, mut found: Vec<Layer>, numbered: bool) -> WeightsFile {
     if numbered {
         found = interleaved(found);
     }
@@ -268,20 +271,25 @@ fn assemble(container: Container, mut found: Vec<(String, Vec<Variable>)>, numbe
     file
 }
 
-/// Layers sorted by their classes, each class in the order of the network: filters, then matrices, and between them batch normalisations,
-/// when there is one behind each convolution.
-fn interleaved(found: Vec<(String, Vec<Variable>)>) -> Vec<(String, Vec<Variable>)> {
-    let axes = |(_, variables): &(String, Vec<Variable>)| variables.first().map_or(0, |(_, view)| view.shape().len());
-    let (norms, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|layer| axes(layer) == 1);
-    let (convs, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|layer| axes(layer) == 4);
-    let paired = norms.len() == convs.len();
-    let (mut norms, mut ordered) = (norms.into_iter(), Vec::new());
-    for conv in convs {
-        ordered.push(conv);
-        ordered.extend(norms.next().filter(|_| paired));
+/// Layers sorted by their classes, each class in the order of the network: filters, then matrices. Batch normalisations go behind the
+/// convolutions, behind all of these layers, or behind all but the last, as their number and their sizes say. Where these say nothing
+/// they stay in front, where no layer takes them and they are left over.
+fn interleaved(found: Vec<Layer>) -> Vec<Layer> {
+    let shape = |(_, variables): &Layer| variables.first().map_or(Vec::new(), |(_, view)| view.shape().to_vec());
+    let (norms, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|layer| shape(layer).len() == 1);
+    let (convs, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|layer| shape(layer).len() == 4);
+    let places = [convs.len(), convs.len() + rest.len(), (convs.len() + rest.len()).saturating_sub(1)];
+    let layers: Vec<Layer> = convs.into_iter().chain(rest).collect();
+    // Outputs are the last axis of every weight.
+    let same = |(layer, norm): (&Layer, &Layer)| shape(layer).last() == shape(norm).last();
+    let paired = places.contains(&norms.len()) && layers.iter().zip(&norms).all(same);
+    let (mut behind, before) = if paired { (norms, Vec::new()) } else { (Vec::new(), norms) };
+    let mut ordered = before;
+    let mut norms = behind.drain(..);
+    for layer in layers {
+        ordered.push(layer);
+        ordered.extend(norms.next());
     }
-    ordered.extend(rest);
-    ordered.extend(norms);
     ordered
 }
 
@@ -330,5 +338,38 @@ fn caffe_name(name: &str) -> String {
             let conv = name.strip_prefix("block").and_then(|rest| rest.split_once("_conv"));
             conv.map_or_else(|| name.to_owned(), |(block, index)| format!("conv{block}_{index}"))
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::*;
+
+    fn layer(name: &str, shape: &[usize]) -> Layer {
+        let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+        (name.into(), vec![("0".into(), View::new(ElementType::F32, shape.to_vec(), bytes.into()).unwrap())])
+    }
+
+    fn order(layers: Vec<Layer>) -> String {
+        interleaved(layers).into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Keras 3 sorts layers by their classes, so that where a batch normalisation stands is not said.
+    #[test]
+    fn no_batch_normalisation_is_lost() {
+        let (a, b) = (layer("a", &[3, 3, 3, 8]), layer("b", &[3, 3, 8, 16]));
+        let (c, d) = (layer("c", &[64, 32]), layer("d", &[32, 5]));
+        let norm = |name: &str, size: usize| layer(name, &[size]);
+        let layers = |norms: &[Layer]| [norms, &[a.clone(), b.clone(), c.clone(), d.clone()]].concat();
+        let (n0, n1, n2) = (norm("n0", 8), norm("n1", 16), norm("n2", 32));
+        assert_eq!(order(layers(&[])), "a b c d");
+        assert_eq!(order(layers(&[n0.clone(), n1.clone()])), "a n0 b n1 c d");
+        assert_eq!(order(layers(&[n0.clone(), n1.clone(), n2.clone()])), "a n0 b n1 c n2 d");
+        assert_eq!(order(layers(&[n0.clone(), n1.clone(), n2.clone(), norm("n3", 5)])), "a n0 b n1 c n2 d n3");
+        // Which layer each is behind is not clear, or it is of another size.
+        assert_eq!(order(layers(std::slice::from_ref(&n0))), "n0 a b c d");
+        assert_eq!(order(layers(&[n1.clone(), n0.clone()])), "n1 n0 a b c d");
+        assert_eq!(order(layers(&[norm("of_the_input", 3), n0, n1])), "of_the_input n0 n1 a b c d");
     }
 }

@@ -95,15 +95,22 @@ pub(super) fn unary(node: Node<'_>, input: &Constant) -> Result<Constant, Refusa
     Ok(Constant { shape: input.shape.clone(), data })
 }
 
-/// The product of all elements, as shape arithmetic takes it.
-pub(super) fn product(node: Node<'_>, input: &Constant, axes: Option<&Constant>) -> Result<Constant, Refusal> {
+/// The product or the largest of all elements, as shape arithmetic takes it.
+pub(super) fn reduced(node: Node<'_>, input: &Constant, axes: Option<&Constant>) -> Result<Constant, Refusal> {
     let axes = axes.map(|axes| wholes(node, axes)).transpose()?.or_else(|| node.ints("axes"));
     let rank = input.shape.len();
     let gone = |axis: usize| axes.is_none_or(|axes| axes.iter().any(|&given| place(given, rank) == Some(axis)));
     if !(0..rank).all(gone) {
-        return Err(node.unsupported("only the product of all elements is evaluated"));
+        return Err(node.unsupported("only all elements together are reduced"));
     }
+    let largest = node.op_type() == "ReduceMax";
     let data = match &input.data {
+        Data::I64(values) if largest => {
+            Data::I64(vec![*values.iter().max().ok_or_else(|| node.damaged("it has no elements"))?])
+        }
+        Data::F32(bytes) if largest => {
+            Data::F32(to_bytes(std::iter::once(floats(bytes).fold(f32::NEG_INFINITY, f32::max))))
+        }
         Data::I64(values) => {
             let product = values.iter().try_fold(1_i64, |product, &value| product.checked_mul(value));
             Data::I64(vec![product.ok_or_else(|| node.damaged("its result is too large"))?])

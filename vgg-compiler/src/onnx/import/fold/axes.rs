@@ -128,6 +128,53 @@ pub(super) fn gather(
     Ok(Constant { shape, data })
 }
 
+/// Where a GatherND finds its elements in data of `shape`: their places in the first axes, counted as one, the extents of these places,
+/// and how many axes these are.
+pub(in crate::onnx::import) fn places(
+    node: Node<'_>,
+    shape: &[usize],
+    indices: &Constant,
+) -> Result<(Vec<usize>, Vec<usize>, usize), Refusal> {
+    if node.int("batch_dims", 0) != 0 {
+        return Err(node.unsupported("batch_dims is not 0"));
+    }
+    let all = wholes(node, indices)?;
+    let Some((&depth, extents)) = indices.shape.split_last() else {
+        return Err(node.damaged("its indices have no axes"));
+    };
+    let Some(axes) = shape.get(..depth).filter(|_| depth > 0) else {
+        return Err(node.damaged(format_args!("its indices have {depth} numbers each for {} axes", shape.len())));
+    };
+    let of = |index: &[i64]| {
+        let mut pairs = index.iter().zip(axes);
+        pairs.try_fold(0_usize, |sum, (&index, &extent)| sum.checked_mul(extent)?.checked_add(place(index, extent)?))
+    };
+    let found: Option<Vec<usize>> = all.chunks(depth).map(of).collect();
+    let found = found.ok_or_else(|| node.damaged("an index lies outside of its data"))?;
+    Ok((found, extents.to_vec(), depth))
+}
+
+/// GatherND of constants: the same as a Gather of the first axes as one.
+pub(super) fn gather_nd(
+    node: Node<'_>,
+    data: &Constant,
+    indices: &Constant,
+    charge: Charge<'_>,
+) -> Result<Constant, Refusal> {
+    let (found, mut shape, depth) = places(node, &data.shape, indices)?;
+    let inner = data.shape.get(depth..).unwrap_or_default();
+    shape.extend(inner);
+    let count = element_count(&shape).ok_or_else(|| node.damaged("its result is too large"))?;
+    charge(count)?;
+    let run = if count == 0 { 0 } else { inner.iter().product::<usize>() };
+    let starts = found.iter().map(|&index| index * run);
+    let data = match &data.data {
+        Data::F32(bytes) => Data::F32(runs(bytes.as_chunks::<4>().0, starts, run, count).into_flattened().into()),
+        Data::I64(values) => Data::I64(runs(values, starts, run, count)),
+    };
+    Ok(Constant { shape, data })
+}
+
 /// Pieces of `run` elements each.
 fn runs<T: Copy>(elements: &[T], starts: impl Iterator<Item = usize>, run: usize, count: usize) -> Vec<T> {
     let mut out = Vec::with_capacity(count);

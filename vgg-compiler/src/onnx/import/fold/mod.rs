@@ -4,7 +4,7 @@ mod arithmetic;
 mod axes;
 mod dequantize;
 
-pub(super) use axes::{order, sliced};
+pub(super) use axes::{order, places, sliced};
 
 use half::{bf16, f16};
 
@@ -73,6 +73,7 @@ impl<'e> Folder<'e> {
                 dequantize::dequantize(node, input(0)?, input(1)?, inputs.get(2).copied().flatten())?
             }
             "Gather" => axes::gather(node, input(0)?, input(1)?, &mut |count| self.charge(node, count))?,
+            "GatherND" => axes::gather_nd(node, input(0)?, input(1)?, &mut |count| self.charge(node, count))?,
             "Slice" => {
                 self.charge(node, input(0)?.len())?;
                 axes::slice(node, inputs)?
@@ -106,9 +107,9 @@ impl<'e> Folder<'e> {
                 self.charge(node, input(0)?.len())?;
                 arithmetic::unary(node, input(0)?)?
             }
-            "ReduceProd" => {
+            "ReduceProd" | "ReduceMax" => {
                 self.charge(node, input(0)?.len())?;
-                arithmetic::product(node, input(0)?, inputs.get(1).copied().flatten())?
+                arithmetic::reduced(node, input(0)?, inputs.get(1).copied().flatten())?
             }
             _ => return Err(node.unsupported("it is applied to constants, and not evaluated when a file is read")),
         };

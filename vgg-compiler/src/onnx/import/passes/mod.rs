@@ -3,9 +3,12 @@
 //! [`ALL`] is their order. Each leaves a network that computes the same.
 
 mod cancel_transposes;
+mod channel_order;
 mod drop_dead;
 mod drop_identities;
 mod fold_affine;
+mod fold_gathers;
+mod map;
 mod matmul_to_gemm;
 mod merge_pads;
 mod order;
@@ -28,6 +31,8 @@ pub(super) struct Pass {
 pub(super) const ALL: &[Pass] = &[
     Pass { name: "drop_dead", run: drop_dead::drop_dead },
     Pass { name: "drop_identities", run: drop_identities::drop_identities },
+    Pass { name: "fold_gathers", run: fold_gathers::fold_gathers },
+    Pass { name: "channel_order", run: channel_order::channel_order },
     Pass { name: "cancel_transposes", run: cancel_transposes::cancel_transposes },
     Pass { name: "matmul_to_gemm", run: matmul_to_gemm::matmul_to_gemm },
     Pass { name: "merge_pads", run: merge_pads::merge_pads },
