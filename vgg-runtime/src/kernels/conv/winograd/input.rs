@@ -196,10 +196,15 @@ impl<S: Simd> Problem<'_, S> {
         });
         let matrix_stride = self.points() * frequencies.stride;
         if rows == columns {
+            // Most tiles: with the points of both axes known to the compiler, nothing is left of the loops.
             with_transform!(rows, T, N, _M => {
                 for (row, to) in square.iter_mut().enumerate().take(N) {
                     // SAFETY: row < height and column < width, which the assert covers.
-                    let d: Line<S, N> = line(simd, #[inline(always)] |column| unsafe { simd.load(source.add(row * row_stride + column * step)) });
+                    let d: Line<S, N> = line(
+                        simd,
+                        #[inline(always)]
+                        |column| unsafe { simd.load(source.add(row * row_stride + column * step)) },
+                    );
                     to[..N].copy_from_slice(&T::input(simd, d));
                 }
                 let places = frequencies.places(T::PLACES, matrix_stride, offsets);
@@ -219,7 +224,11 @@ impl<S: Simd> Problem<'_, S> {
         with_transform!(columns, T, N, _M => {
             for (row, to) in square.iter_mut().enumerate().take(height) {
                 // SAFETY: row < height and column < width, which the assert covers.
-                let d: Line<S, N> = line(simd, #[inline(always)] |column| unsafe { simd.load(source.add(row * row_stride + column * step)) });
+                let d: Line<S, N> = line(
+                    simd,
+                    #[inline(always)]
+                    |column| unsafe { simd.load(source.add(row * row_stride + column * step)) },
+                );
                 to[..N].copy_from_slice(&T::input(simd, d));
             }
         });

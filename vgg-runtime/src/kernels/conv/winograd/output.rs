@@ -256,7 +256,9 @@ impl<S: Simd> Problem<'_, S> {
         if rows == columns && channels.lanes == BLOCK && sink.is_whole::<POOL>(rows.outputs()) {
             with_transform!(rows, T, N, M => {
                 // SAFETY: passed on; the sink takes all rows and pixels.
-                unsafe { self.whole_tile::<POOL, T, N, M>(frequencies, offsets, products, channels.bias, square, sink) };
+                unsafe {
+                    self.whole_tile::<POOL, T, N, M>(frequencies, offsets, products, channels.bias, square, sink);
+                }
             });
             return;
         }
@@ -266,8 +268,12 @@ impl<S: Simd> Problem<'_, S> {
             for (index, &column) in columns.points().iter().enumerate() {
                 let products = products.wrapping_add(column * frequencies.product_stride);
                 let places = &places[frequencies.column_present[column]];
-                // SAFETY: the tile has this frequency.
-                let m: Line<S, N> = line(simd, #[inline(always)] |row| unsafe { simd.load(products.add(places[row])) });
+                let m: Line<S, N> = line(
+                    simd,
+                    #[inline(always)]
+                    // SAFETY: the tile has this frequency.
+                    |row| unsafe { simd.load(products.add(places[row])) },
+                );
                 let y: Line<S, M> = T::output(simd, m);
                 for (values, y) in square.iter_mut().zip(y) {
                     // The index is below 8 anyway.

@@ -38,8 +38,9 @@ pub(super) fn kernel_transform(whole: Span, taps: usize) -> [[f64; MAX_TAPS]; MA
 }
 
 /// Transforms `weight` (`OIHW`) into `packed`: `[block of panels][frequency][panel][depth][16]`, where a block has [`block_panels`] panels
-/// and the depth runs over input blocks, phases and the channels of a block. The arithmetic is f64, products and sums rounded one by one, so that every tier gives the
-/// same; each value is rounded once more in the end. Tells whether all of `weight` is finite; else `packed` is of no use.
+/// and the depth runs over input blocks, phases and the channels of a block. The arithmetic is f64, products and sums rounded one by
+/// one, so that every tier gives the same; each value is rounded once more in the end. Tells whether all of `weight` is finite; else
+/// `packed` is of no use.
 pub(crate) fn pack(dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) -> bool {
     Isa::widest().run(Packing { dims, weight, packed })
 }
