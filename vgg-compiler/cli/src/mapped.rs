@@ -6,21 +6,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vgg_compiler::ir::TypedGraph;
 use vgg_compiler::weights::readers::{self, Adapted};
-use vgg_compiler::weights::{Weights, WeightsError, WeightsSource, canonical};
+use vgg_compiler::weights::{Loaded, WeightsError, WeightsSource, canonical};
 use vgg_runtime::{FileBytes, FilePart};
 
-/// The weights of `graph` from `source`, those of a file where they lie, and what was done to them. A tensor's memory is given back when its last owner drops it.
+/// The weights of `graph` from `source`, those of a file where they lie. A tensor's memory is given back when its last owner drops it.
 ///
 /// # Errors
 ///
 /// As [`WeightsSource::load`].
-pub(crate) fn load(source: &WeightsSource, graph: &TypedGraph) -> Result<(Weights, Vec<String>), Vec<WeightsError>> {
+pub(crate) fn load(source: &WeightsSource, graph: &TypedGraph) -> Result<Loaded, Vec<WeightsError>> {
     if let WeightsSource::File(path) = source
         && graph.is_rounded()
         && let Some(file) = map(path)
         && let Some(weights) = canonical::open(graph, &Bytes::from_owner(Whole(Arc::clone(&file))), &source.to_string())
     {
-        return Ok((weights?.moved(|tensor| part(&file, &tensor).unwrap_or(tensor)), Vec::new()));
+        return Ok(weights?.moved(|tensor| part(&file, &tensor).unwrap_or(tensor)).into());
     }
     source.load_with(graph, adapted)
 }

@@ -12,7 +12,7 @@ use vgg_compiler::preprocess::Preprocess;
 use vgg_compiler::spec::names::file_stem;
 use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
 use vgg_compiler::spec::variants;
-use vgg_compiler::weights::{Tensors, Weights, WeightsSource};
+use vgg_compiler::weights::{Loaded, Tensors, Weights, WeightsSource};
 use vgg_compiler::{CompileOptions, Compiled, compile, compile_graph};
 
 use crate::error::Error;
@@ -371,10 +371,13 @@ pub fn load_weights(source: &WeightsSource, graph: &TypedGraph, progress: &Progr
         WeightsSource::File(_) | WeightsSource::Imported { .. } => "reading",
     };
     let stage = progress.step(format!("{verb} the weights ({source})"));
-    let (weights, notes) = mapped::load(source, graph)?;
+    let Loaded { weights, notes, doubt } = mapped::load(source, graph)?;
     drop(stage);
     for note in notes {
         progress.note(&format!("{source}: {note}"));
+    }
+    if let Some(doubt) = doubt {
+        progress.warn(&format!("{source}: {doubt}"));
     }
     Ok(weights)
 }

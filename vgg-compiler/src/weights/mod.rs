@@ -27,6 +27,6 @@ pub use normal::standard_normal;
 pub use resolve::Weights;
 pub use safetensors::{parse, read};
 pub use seeded::seeded;
-pub use source::WeightsSource;
+pub use source::{Loaded, WeightsSource};
 pub use tensors::{Tensor, Tensors};
 pub use view::{ElementType, SourceTensor, View};

@@ -32,6 +32,23 @@ pub enum WeightsSource {
     },
 }
 
+/// Weights, and what there is to say of them.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// A tensor for each parameter.
+    pub weights: Weights,
+    /// What was done to the numbers of a file that is not canonical, a clause each.
+    pub notes: Vec<String>,
+    /// What speaks against the network's preprocessing for these weights, a clause.
+    pub doubt: Option<String>,
+}
+
+impl From<Weights> for Loaded {
+    fn from(weights: Weights) -> Self {
+        Self { weights, notes: Vec::new(), doubt: None }
+    }
+}
+
 impl WeightsSource {
     /// Understands `seeded` (seed 0), `seeded:N` and the path of a file.
     pub fn parse(text: &str) -> Result<Self, WeightsError> {
@@ -57,25 +74,24 @@ impl WeightsSource {
         {
             return weights;
         }
-        self.load_with(graph, readers::load).map(|(weights, _)| weights)
+        self.load_with(graph, readers::load).map(|loaded| loaded.weights)
     }
 
-    /// The same, with another way to the tensors of a file than [`readers::load`], and what was done to the numbers of a file
-    /// that is not canonical, a clause each.
+    /// The same, with another way to the tensors of a file than [`readers::load`], and with what there is to say of them.
     pub fn load_with(
         &self,
         graph: &TypedGraph,
         read: impl FnOnce(&Path, &TypedGraph) -> Result<Adapted, Vec<WeightsError>>,
-    ) -> Result<(Weights, Vec<String>), Vec<WeightsError>> {
+    ) -> Result<Loaded, Vec<WeightsError>> {
         let origin = self.to_string();
-        let Adapted { tensors, notes, .. } = match self {
+        let Adapted { tensors, notes, doubt, .. } = match self {
             Self::Seeded(seed) => {
-                return Weights::resolve(graph, seeded(graph, *seed), &origin).map(|found| (found, Vec::new()));
+                return Weights::resolve(graph, seeded(graph, *seed), &origin).map(Loaded::from);
             }
             Self::File(path) => read(path, graph)?,
             Self::Imported { tensors, .. } => readers::imported(tensors, Vec::new()).adapt(graph, &origin)?,
         };
-        Weights::resolve(graph, tensors, &origin).map(|weights| (weights, notes))
+        Weights::resolve(graph, tensors, &origin).map(|weights| Loaded { weights, notes, doubt })
     }
 }
 

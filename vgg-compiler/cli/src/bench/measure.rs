@@ -218,7 +218,7 @@ impl Subject {
     ) -> Result<Self, Error> {
         let Compiled { graph, plan, .. } = compiled;
         let start = Instant::now();
-        let (tensors, _) = mapped::load(weights, &graph)?;
+        let tensors = mapped::load(weights, &graph)?.weights;
         let session = Session::taking(&graph, plan, tensors, threads.clone(), isa)?;
         let load = start.elapsed();
         let output = vec![0.0; session.output_len()];

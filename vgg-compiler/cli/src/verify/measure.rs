@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vgg_compiler::ir::{Op, Precision, Shape, TypedGraph, ValueId};
 use vgg_compiler::onnx::{self, Batch, ExportOptions, Outputs};
 use vgg_compiler::plan::{self, PlanOptions};
-use vgg_compiler::weights::{Weights, WeightsSource, canonical};
+use vgg_compiler::weights::{Loaded, Weights, WeightsSource, canonical};
 use vgg_runtime::{Isa, Threads};
 
 use super::report::{Layer, Report, Rounding};
@@ -131,7 +131,7 @@ pub fn rounding(
     };
     let _stage = progress.step("running with f32 weights");
     // What could be read for the rounded network and cannot for this one holds rounded numbers.
-    let Ok((weights, _)) = mapped::load(source, whole) else { return Ok(None) };
+    let Ok(Loaded { weights, .. }) = mapped::load(source, whole) else { return Ok(None) };
     let expected = scores(whole, &weights)?;
     drop(weights);
     let actual = scores(graph, &load_weights(source, graph, progress)?)?;

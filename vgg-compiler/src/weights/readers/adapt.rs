@@ -26,6 +26,8 @@ pub struct Adapted {
     pub how: Option<Match>,
     /// Whose conventions the file follows.
     pub source: SourceFormat,
+    /// What speaks against the preprocessing of the network for these weights, a clause: see [`WeightsFile::doubt`].
+    pub doubt: Option<String>,
 }
 
 /// Gives the tensors of `file` the names and shapes that `graph` needs. `origin` is the name of the file, for messages.
@@ -70,7 +72,7 @@ pub(super) fn adapt(file: &WeightsFile, graph: &TypedGraph, origin: &str) -> Res
     if !left_out.is_empty() {
         notes.push(format!("left out {}, which the network does not have", left_out.join(", ")));
     }
-    Ok(Adapted { tensors, notes, how: Some(how), source: file.source })
+    Ok(Adapted { tensors, notes, how: Some(how), source: file.source, doubt: None })
 }
 
 /// The tensors under their own names.
@@ -85,7 +87,7 @@ pub(super) fn unchanged(file: &WeightsFile, origin: &str) -> Result<Adapted, Vec
         }
     }
     let (notes, source) = (Vec::new(), file.source);
-    if errors.is_empty() { Ok(Adapted { tensors, notes, how: None, source }) } else { Err(errors) }
+    if errors.is_empty() { Ok(Adapted { tensors, notes, how: None, source, doubt: None }) } else { Err(errors) }
 }
 
 fn other_layers(file: &WeightsFile, net: &[NetLayer<'_>], origin: &str) -> WeightsError {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::file::{Container, WeightsFile};
+use crate::preprocess::{ClassOrder, Colours, Preprocess};
+
 /// Whose conventions a weights file follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceFormat {
@@ -96,6 +99,44 @@ impl SourceFormat {
             ),
             Self::Unknown => None,
         }
+    }
+}
+
+impl WeightsFile {
+    /// What speaks against `preprocess` for these weights: the colours or the classes of the published files of its kind are in another
+    /// order. A clause; none for files that may be of any kind, as those with torchvision's names that a conversion wrote.
+    pub fn doubt(&self, preprocess: &Preprocess) -> Option<String> {
+        let common = matches!(self.container, Container::Safetensors | Container::Onnx);
+        if common && !matches!(self.source, SourceFormat::Timm | SourceFormat::CaffeInTorch) {
+            return None;
+        }
+        let colours = match (self.source.colour_order()?, preprocess.colours) {
+            (ColourOrder::Rgb, Colours::Bgr) => Some(("RGB", "BGR")),
+            (ColourOrder::Bgr, Colours::Rgb) => Some(("BGR", "RGB")),
+            _ => None,
+        };
+        let published = match self.source {
+            SourceFormat::Torchvision => "torchvision",
+            SourceFormat::Timm => "timm",
+            SourceFormat::Caffe | SourceFormat::CaffeInTorch => "Caffe",
+            SourceFormat::MatConvNet => "MatConvNet",
+            SourceFormat::Keras => "Keras",
+            SourceFormat::Unknown => return None,
+        };
+        if let Some((own, made)) = colours {
+            return Some(format!(
+                "the published files of {published} take {own} images, but the preprocessing makes {made} ones: red and blue \
+                 change places unless these weights were trained otherwise"
+            ));
+        }
+        (self.source != SourceFormat::MatConvNet && preprocess.classes == Some(ClassOrder::ImagenetIlsvrc)).then(|| {
+            format!(
+                "the published files of {published} have their classes in the order `{}`, but the preprocessing says `{}`: names \
+                 will be wrong unless these weights were trained otherwise",
+                ClassOrder::Imagenet.word(),
+                ClassOrder::ImagenetIlsvrc.word()
+            )
+        })
     }
 }
 

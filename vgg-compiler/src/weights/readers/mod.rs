@@ -87,6 +87,7 @@ impl WeightsFile {
             adapt::adapt(self, graph, origin)?
         };
         adapted.notes.splice(0..0, self.notes.iter().cloned());
+        adapted.doubt = graph.preprocess.as_ref().and_then(|preprocess| self.doubt(preprocess));
         Ok(adapted)
     }
 
