@@ -188,62 +188,88 @@ impl<S: Simd> Problem<'_, S> {
             source.len() >= (height - 1) * row_stride + (width - 1) * step + BLOCK,
             "a tile reads beyond its input"
         );
-        let source = source.as_ptr();
+        let source = Source { start: source.as_ptr(), row_stride, step };
         let blocks = depth(self.dims);
-        let offsets: [usize; CLASSES] = core::array::from_fn(|class| {
+        let offsets = core::array::from_fn(|class| {
             let [first, size, row] = tile.places[class];
             (first * blocks + block * size + row) * BLOCK
         });
-        let matrix_stride = self.points() * frequencies.stride;
-        if rows == columns {
-            // Most tiles: with the points of both axes known to the compiler, nothing is left of the loops.
-            with_transform!(rows, T, N, _M => {
-                for (row, to) in square.iter_mut().enumerate().take(N) {
-                    // SAFETY: row < height and column < width, which the assert covers.
-                    let d: Line<S, N> = line(
-                        simd,
-                        #[inline(always)]
-                        |column| unsafe { simd.load(source.add(row * row_stride + column * step)) },
-                    );
-                    to[..N].copy_from_slice(&T::input(simd, d));
-                }
-                let places = frequencies.places(T::PLACES, matrix_stride, offsets);
-                for index in 0..N {
-                    let column = T::PLACES[index];
-                    let d: Line<S, N> = line(simd, #[inline(always)] |row| square[row][index]);
-                    let target = target.wrapping_add(column * frequencies.stride);
-                    let places = &places[frequencies.column_present[column]];
-                    for (v, place) in T::input(simd, d).iter().zip(places) {
-                        // SAFETY: the tile has this frequency, so its row lies inside the matrix, which the caller gave whole.
-                        unsafe { simd.store(*v, target.add(*place)) };
-                    }
-                }
-            });
-            return;
+        // SAFETY: the assert covers the rows and columns of the spans; the target is passed on.
+        unsafe {
+            if rows == columns {
+                // Most tiles: with the points of both axes known to the compiler, nothing is left of the loops.
+                with_transform!(rows, T, N, M => {
+                    transform_rows::<S, T, N, M>(simd, source, N, square);
+                    self.transform_columns::<T, N, M>(&T::PLACES, frequencies, offsets, square, target);
+                });
+            } else {
+                with_transform!(columns, T, N, M => transform_rows::<S, T, N, M>(simd, source, height, square));
+                with_transform!(rows, T, N, M => {
+                    self.transform_columns::<T, N, M>(columns.points(), frequencies, offsets, square, target);
+                });
+            }
         }
-        with_transform!(columns, T, N, _M => {
-            for (row, to) in square.iter_mut().enumerate().take(height) {
-                // SAFETY: row < height and column < width, which the assert covers.
-                let d: Line<S, N> = line(
-                    simd,
-                    #[inline(always)]
-                    |column| unsafe { simd.load(source.add(row * row_stride + column * step)) },
-                );
-                to[..N].copy_from_slice(&T::input(simd, d));
-            }
-        });
-        with_transform!(rows, T, N, _M => {
-            let places = frequencies.places(T::PLACES, matrix_stride, offsets);
-            for (index, &column) in columns.points().iter().enumerate() {
+    }
+
+    /// Transforms the columns of `square`, which belong to the points `points`, into the matrices.
+    ///
+    /// # Safety
+    /// - `target` is valid for writes of the matrices of all frequencies, and the rows of a tile at `offsets` in them are nobody else's.
+    #[inline(always)]
+    unsafe fn transform_columns<T: Transform<N, M>, const N: usize, const M: usize>(
+        &self,
+        points: &[usize],
+        frequencies: &Frequencies,
+        offsets: [usize; CLASSES],
+        square: &Square<S>,
+        target: *mut f32,
+    ) {
+        let simd = self.simd;
+        let places = frequencies.places(T::PLACES, self.points() * frequencies.stride, offsets);
+        for (index, &column) in points.iter().enumerate() {
+            let d: Line<S, N> = line(
+                simd,
+                #[inline(always)]
                 // The index is below 8 anyway.
-                let d: Line<S, N> = line(simd, #[inline(always)] |row| square[row][index % MAX_POINTS]);
-                let target = target.wrapping_add(column * frequencies.stride);
-                let places = &places[frequencies.column_present[column]];
-                for (v, place) in T::input(simd, d).iter().zip(places) {
-                    // SAFETY: the tile has this frequency, so its row lies inside the matrix, which the caller gave whole.
-                    unsafe { simd.store(*v, target.add(*place)) };
-                }
+                |row| square[row][index % MAX_POINTS],
+            );
+            let target = target.wrapping_add(column * frequencies.stride);
+            let places = &places[frequencies.column_present[column]];
+            for (v, place) in T::input(simd, d).iter().zip(places) {
+                // SAFETY: the tile has this frequency, so its row lies inside the matrix, which the caller gave whole.
+                unsafe { simd.store(*v, target.add(*place)) };
             }
-        });
+        }
+    }
+}
+
+/// Where a tile reads its inputs.
+#[derive(Clone, Copy)]
+struct Source {
+    start: *const f32,
+    /// Values from one row to the next, and from one column to the next.
+    row_stride: usize,
+    step: usize,
+}
+
+/// Transforms the `height` rows of a tile into those of `square`.
+///
+/// # Safety
+/// - `source` is valid for reads of 8 values for each of `height` rows and `N` columns.
+#[inline(always)]
+unsafe fn transform_rows<S: Simd, T: Transform<N, M>, const N: usize, const M: usize>(
+    simd: S,
+    source: Source,
+    height: usize,
+    square: &mut Square<S>,
+) {
+    for (row, to) in square.iter_mut().enumerate().take(height) {
+        let d: Line<S, N> = line(
+            simd,
+            #[inline(always)]
+            // SAFETY: row < height and column < N.
+            |column| unsafe { simd.load(source.start.add(row * source.row_stride + column * source.step)) },
+        );
+        to[..N].copy_from_slice(&T::input(simd, d));
     }
 }

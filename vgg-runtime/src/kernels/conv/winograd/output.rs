@@ -262,24 +262,9 @@ impl<S: Simd> Problem<'_, S> {
             });
             return;
         }
-        let row_stride = self.points() * frequencies.product_stride;
         with_transform!(rows, T, N, M => {
-            let places = frequencies.places(T::PLACES, row_stride, offsets);
-            for (index, &column) in columns.points().iter().enumerate() {
-                let products = products.wrapping_add(column * frequencies.product_stride);
-                let places = &places[frequencies.column_present[column]];
-                let m: Line<S, N> = line(
-                    simd,
-                    #[inline(always)]
-                    // SAFETY: the tile has this frequency.
-                    |row| unsafe { simd.load(products.add(places[row])) },
-                );
-                let y: Line<S, M> = T::output(simd, m);
-                for (values, y) in square.iter_mut().zip(y) {
-                    // The index is below 8 anyway.
-                    values[index % MAX_POINTS] = y;
-                }
-            }
+            // SAFETY: passed on.
+            unsafe { self.tile_columns::<T, N, M>(columns.points(), frequencies, offsets, products, square) };
         });
         with_transform!(columns, T, N, M => {
             let mut above = [simd.splat(0.0); M];
@@ -337,6 +322,37 @@ impl<S: Simd> Problem<'_, S> {
         });
     }
 
+    /// Transforms the columns of a tile's products, at the points `points`, into those of `square`.
+    ///
+    /// # Safety
+    /// - `products` plus the offset of its class is valid for reads of 8 values for each frequency of the tile.
+    #[inline(always)]
+    unsafe fn tile_columns<T: Transform<N, M>, const N: usize, const M: usize>(
+        &self,
+        points: &[usize],
+        frequencies: &Frequencies,
+        offsets: [usize; CLASSES],
+        products: *const f32,
+        square: &mut [Line<S, MAX_POINTS>; MAX_OUTPUTS],
+    ) {
+        let simd = self.simd;
+        let places = frequencies.places(T::PLACES, self.points() * frequencies.product_stride, offsets);
+        for (index, &column) in points.iter().enumerate() {
+            let products = products.wrapping_add(column * frequencies.product_stride);
+            let places = &places[frequencies.column_present[column]];
+            let m: Line<S, N> = line(
+                simd,
+                #[inline(always)]
+                // SAFETY: the tile has this frequency.
+                |row| unsafe { simd.load(products.add(places[row])) },
+            );
+            for (values, y) in square.iter_mut().zip(T::output(simd, m)) {
+                // The index is below 8 anyway.
+                values[index % MAX_POINTS] = y;
+            }
+        }
+    }
+
     /// Transforms one tile of which all outputs exist and are wanted.
     ///
     /// # Safety
@@ -352,21 +368,8 @@ impl<S: Simd> Problem<'_, S> {
         sink: Sink,
     ) {
         let simd = self.simd;
-        let places = frequencies.places(T::PLACES, self.points() * frequencies.product_stride, offsets);
-        for index in 0..N {
-            let column = T::PLACES[index];
-            let products = products.wrapping_add(column * frequencies.product_stride);
-            let places = &places[frequencies.column_present[column]];
-            let m: Line<S, N> = line(
-                simd,
-                #[inline(always)]
-                // SAFETY: the tile has this frequency.
-                |row| unsafe { simd.load(products.add(places[row])) },
-            );
-            for (values, y) in square.iter_mut().zip(T::output(simd, m)) {
-                values[index] = y;
-            }
-        }
+        // SAFETY: passed on.
+        unsafe { self.tile_columns::<T, N, M>(&T::PLACES, frequencies, offsets, products, square) };
         let mut above = [simd.splat(0.0); M];
         for (row, values) in square.iter().enumerate().take(M) {
             let m: Line<S, N> = line(
