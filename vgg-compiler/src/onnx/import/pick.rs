@@ -28,7 +28,7 @@ impl Reading<'_> {
             index = index.saturating_add_signed(step);
         }
         let count = indices.len();
-        self.picked(axis..axis + 1, indices, vec![count])
+        self.picked("Slice", axis..axis + 1, indices, vec![count])
     }
 
     /// Of one axis the elements at given places.
@@ -41,17 +41,24 @@ impl Reading<'_> {
         let given = indices.wholes().ok_or_else(|| node.damaged("its indices are not whole numbers"))?;
         let found: Option<Vec<usize>> = given.iter().map(|&index| place(index, extent)).collect();
         let found = found.ok_or_else(|| node.damaged("an index lies outside of its data"))?;
-        self.picked(axis..axis + 1, found, indices.shape.clone())
+        self.picked("Gather", axis..axis + 1, found, indices.shape.clone())
     }
 
     /// Of the first axes the elements at given places.
     pub(super) fn gather_nd(&self) -> Result<Made, Refusal> {
         let indices = self.constant(1)?;
         let (found, shape, depth) = places(self.node, self.activation()?, indices)?;
-        self.picked(0..depth, found, shape)
+        self.picked("GatherND", 0..depth, found, shape)
     }
 
-    fn picked(&self, axes: std::ops::Range<usize>, indices: Vec<usize>, shape: Vec<usize>) -> Result<Made, Refusal> {
+    /// What `op` takes: the elements at `indices` of `axes`, with the extents `shape` in their place.
+    fn picked(
+        &self,
+        op: &'static str,
+        axes: std::ops::Range<usize>,
+        indices: Vec<usize>,
+        shape: Vec<usize>,
+    ) -> Result<Made, Refusal> {
         let node = self.node;
         let own = self.activation()?;
         let (Some(before), Some(these), Some(behind)) =
@@ -66,11 +73,6 @@ impl Reading<'_> {
         if indices.is_empty() || made.contains(&0) {
             return Err(node.unsupported("it takes nothing of an activation"));
         }
-        let op = match node.op_type() {
-            "Slice" => "Slice",
-            "GatherND" => "GatherND",
-            _ => "Gather",
-        };
         Ok((Op::Gather { op, axes, indices, shape }, made))
     }
 

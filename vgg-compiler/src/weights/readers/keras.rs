@@ -283,9 +283,8 @@ fn interleaved(found: Vec<Layer>) -> Vec<Layer> {
     // Outputs are the last axis of every weight.
     let same = |(layer, norm): (&Layer, &Layer)| shape(layer).last() == shape(norm).last();
     let paired = places.contains(&norms.len()) && layers.iter().zip(&norms).all(same);
-    let (mut behind, before) = if paired { (norms, Vec::new()) } else { (Vec::new(), norms) };
-    let mut ordered = before;
-    let mut norms = behind.drain(..);
+    let (behind, mut ordered) = if paired { (norms, Vec::new()) } else { (Vec::new(), norms) };
+    let mut norms = behind.into_iter();
     for layer in layers {
         ordered.push(layer);
         ordered.extend(norms.next());

@@ -110,10 +110,11 @@ impl WeightsFile {
         if common && !matches!(self.source, SourceFormat::Timm | SourceFormat::CaffeInTorch) {
             return None;
         }
-        let colours = match (self.source.colour_order()?, preprocess.colours) {
-            (ColourOrder::Rgb, Colours::Bgr) => Some(("RGB", "BGR")),
-            (ColourOrder::Bgr, Colours::Rgb) => Some(("BGR", "RGB")),
-            _ => None,
+        let own = self.source.colour_order()?;
+        let made = match preprocess.colours {
+            Colours::Rgb => Some(ColourOrder::Rgb),
+            Colours::Bgr => Some(ColourOrder::Bgr),
+            Colours::Grey => None,
         };
         let published = match self.source {
             SourceFormat::Torchvision => "torchvision",
@@ -123,7 +124,7 @@ impl WeightsFile {
             SourceFormat::Keras => "Keras",
             SourceFormat::Unknown => return None,
         };
-        if let Some((own, made)) = colours {
+        if let Some(made) = made.filter(|made| *made != own) {
             return Some(format!(
                 "the published files of {published} take {own} images, but the preprocessing makes {made} ones: red and blue \
                  change places unless these weights were trained otherwise"

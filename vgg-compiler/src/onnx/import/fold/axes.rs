@@ -121,11 +121,7 @@ pub(super) fn gather(
     // Extents of zero bound no other.
     let (rows, run) = if count == 0 { (0, 0) } else { (outer.iter().product(), inner.iter().product::<usize>()) };
     let starts = (0..rows).flat_map(|row| picked.iter().map(move |&index| (row * extent + index) * run));
-    let data = match &data.data {
-        Data::F32(bytes) => Data::F32(runs(bytes.as_chunks::<4>().0, starts, run, count).into_flattened().into()),
-        Data::I64(values) => Data::I64(runs(values, starts, run, count)),
-    };
-    Ok(Constant { shape, data })
+    Ok(Constant { shape, data: pieces(data, starts, run, count) })
 }
 
 /// Where a GatherND finds its elements in data of `shape`: their places in the first axes, counted as one, the extents of these places,
@@ -168,14 +164,17 @@ pub(super) fn gather_nd(
     charge(count)?;
     let run = if count == 0 { 0 } else { inner.iter().product::<usize>() };
     let starts = found.iter().map(|&index| index * run);
-    let data = match &data.data {
-        Data::F32(bytes) => Data::F32(runs(bytes.as_chunks::<4>().0, starts, run, count).into_flattened().into()),
-        Data::I64(values) => Data::I64(runs(values, starts, run, count)),
-    };
-    Ok(Constant { shape, data })
+    Ok(Constant { shape, data: pieces(data, starts, run, count) })
 }
 
-/// Pieces of `run` elements each.
+/// Pieces of `run` elements each, `count` in all.
+fn pieces(of: &Constant, starts: impl Iterator<Item = usize>, run: usize, count: usize) -> Data {
+    match &of.data {
+        Data::F32(bytes) => Data::F32(runs(bytes.as_chunks::<4>().0, starts, run, count).into_flattened().into()),
+        Data::I64(values) => Data::I64(runs(values, starts, run, count)),
+    }
+}
+
 fn runs<T: Copy>(elements: &[T], starts: impl Iterator<Item = usize>, run: usize, count: usize) -> Vec<T> {
     let mut out = Vec::with_capacity(count);
     for start in starts {
