@@ -191,7 +191,8 @@ impl<S: Simd> Problem<'_, S> {
                             };
                             let channels = self.channels(2 * (first_panel + panel) + half);
                             let products = products.as_ptr().wrapping_add(half * BLOCK);
-                            // SAFETY: `check_products` covers the products of the tile; the wanted rows and existing columns lie in the band.
+                            // SAFETY: `check_products` covers the products of the tile; the wanted rows and existing columns lie
+                            // in the band.
                             unsafe {
                                 self.tile::<false>(
                                     [row, column],
