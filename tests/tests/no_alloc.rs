@@ -95,7 +95,13 @@ fn the_allocator_counts() {
     let _guard = MEASURING.lock().unwrap();
     assert!(allocations(|| drop(std::hint::black_box(vec![1_u8; 100]))) >= 20);
     let on_a_worker = allocations(|| {
-        Threads::new(2).run(|thread| {
+        let started = AtomicUsize::new(0);
+        Threads::new(2).share(2, |thread, _| {
+            // Each waits for the other, so that neither thread has both.
+            started.fetch_add(1, Ordering::SeqCst);
+            while started.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
             if thread == 1 {
                 drop(std::hint::black_box(vec![1_u8; 100]));
             }

@@ -108,9 +108,9 @@
 //!
 //! # Threads and reproducibility
 //!
-//! Work is partitioned statically over the [`Threads`]. The additions of one output value have an order that depends on the layer alone,
-//! so results have the same bits for any number of threads, and for an image alone or in a batch. Tiers differ in rounding: all but
-//! `portable` round a multiply-add once.
+//! The [`Threads`] share pieces of work: each has a part of its own, then takes over what others have not begun. The additions of one
+//! output value have an order that depends on the layer alone, so results have the same bits for any number of threads, and for an image
+//! alone or in a batch. Tiers differ in rounding: all but `portable` round a multiply-add once.
 //!
 //! # Special values
 //!

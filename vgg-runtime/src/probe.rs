@@ -81,7 +81,7 @@ impl<const CHAINS: usize> Program for MultiplyAdds<'_, CHAINS> {
 
     fn run<S: Simd>(self, simd: S) -> f64 {
         let seconds = best_seconds(|| {
-            self.0.run(|_| {
+            self.0.share(self.0.count(), |_, _| {
                 simd.vectorize(
                     #[inline(always)]
                     || multiply_add::<S, CHAINS>(simd),
@@ -114,8 +114,8 @@ impl<const STREAMS: usize> Program for Read<'_, STREAMS> {
     fn run<S: Simd>(self, simd: S) -> f64 {
         let Self(threads, values) = self;
         let seconds = best_seconds(|| {
-            threads.run(|thread| {
-                let part = partition(values.len(), threads.count(), thread);
+            threads.share(threads.count(), |_, piece| {
+                let part = partition(values.len(), threads.count(), piece);
                 simd.vectorize(
                     #[inline(always)]
                     || black_box(sum::<S, STREAMS>(simd, values, part)),

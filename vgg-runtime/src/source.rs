@@ -11,6 +11,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "error.rs"
     "files.rs"
     "finite.rs"
+    "kernels/conv/ahead.rs"
     "kernels/conv/direct.rs"
     "kernels/conv/epilogue.rs"
     "kernels/conv/grouped.rs"

@@ -1,4 +1,4 @@
-//! How many threads work, and on what: a static partition, so that results never depend on it.
+//! How many threads work, and on what: pieces whose borders do not depend on who computes them, so that results do not either.
 //!
 //! The workers are started once and live as long as the [`Threads`] (or its clones). Between two layers they spin for some tens of
 //! microseconds, then they sleep. The calling thread works too. Nothing is allocated by a call.
@@ -63,18 +63,32 @@ impl Threads {
         workers + 1
     }
 
-    /// Calls `job(0)` to `job(count - 1)`, each on its thread, and returns when all have returned.
+    /// Calls `job(thread, piece)` once for each of `0..pieces`, and returns when all have returned. `thread` tells the calls apart that may
+    /// run at the same time; it is less than [`Threads::count`]. Each thread starts with a part of the pieces that is its own for the same
+    /// number of pieces, and when it is done takes over what others have not begun.
     ///
     /// A call from inside a job, or while another thread's job runs on the same workers, makes all its calls on the calling thread.
     ///
     /// # Panics
     /// When a call panics: with that panic, after all have ended.
-    pub fn run<F: Fn(usize) + Sync>(&self, job: F) {
+    pub fn share<F: Fn(usize, usize) + Sync>(&self, pieces: usize, job: F) {
         #[cfg(feature = "std")]
         if let Some(workers) = &self.workers {
-            return workers.run(&job);
+            return workers.share(pieces, &job);
         }
-        job(0);
+        (0..pieces).for_each(|piece| job(0, piece));
+    }
+
+    /// Cuts `0..total` into ranges and shares them: one for a single thread, else several for each thread, of at least `least` where
+    /// there are more than threads.
+    #[inline(always)]
+    pub(crate) fn split<F: Fn(usize, Range<usize>) + Sync>(&self, total: usize, least: usize, job: F) {
+        /// Ranges of a thread: what another can take over when this one has to wait.
+        const RANGES: usize = 4;
+        let count = self.count();
+        let most = if count > 1 { count * RANGES } else { 1 };
+        let pieces = most.min(total / least).max(count).min(total);
+        self.share(pieces, |thread, piece| job(thread, partition(total, pieces, piece)));
     }
 }
 
@@ -208,17 +222,66 @@ mod tests {
     }
 
     #[test]
-    fn every_thread_is_called_once_per_job() {
+    fn every_piece_is_called_once_and_a_thread_makes_one_call_at_a_time() {
         for count in 1..5 {
             let threads = Threads::new(count);
             assert_eq!(threads.count(), count);
-            let calls: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-            for _ in 0..1000 {
-                threads.run(|index| {
-                    calls[index].fetch_add(1, Ordering::Relaxed);
-                });
+            for pieces in [0, 1, 2, 3, 7, 40] {
+                let calls: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
+                let inside: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                for _ in 0..300 {
+                    threads.share(pieces, |thread, piece| {
+                        assert_eq!(inside[thread].fetch_add(1, Ordering::Relaxed), 0, "thread {thread} works twice");
+                        calls[piece].fetch_add(1, Ordering::Relaxed);
+                        inside[thread].fetch_sub(1, Ordering::Relaxed);
+                    });
+                }
+                assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 300), "{count} threads: {calls:?}");
             }
-            assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 1000), "{count} threads: {calls:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_waits_keeps_no_piece_from_the_others() {
+        let threads = Threads::new(2);
+        for _ in 0..20 {
+            // Whoever has the first piece waits for all others, so the other thread must do all of these.
+            let done = AtomicUsize::new(0);
+            threads.share(9, |_, piece| {
+                if piece == 0 {
+                    while done.load(Ordering::Acquire) < 8 {
+                        std::thread::yield_now();
+                    }
+                } else {
+                    done.fetch_add(1, Ordering::Release);
+                }
+            });
+            assert_eq!(done.into_inner(), 8);
+        }
+    }
+
+    #[test]
+    fn ranges_cover_everything_once() {
+        for count in 1..4 {
+            let threads = Threads::new(count);
+            for total in [0, 1, 2, 5, 23, 96, 1000] {
+                for least in [1, 10, 96] {
+                    let seen: Vec<AtomicUsize> = (0..total).map(|_| AtomicUsize::new(0)).collect();
+                    let ranges = AtomicUsize::new(0);
+                    threads.split(total, least, |_, range| {
+                        ranges.fetch_add(1, Ordering::Relaxed);
+                        for index in range {
+                            seen[index].fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                    assert!(seen.iter().all(|seen| seen.load(Ordering::Relaxed) == 1), "{total}, {count} threads");
+                    let ranges = ranges.into_inner();
+                    assert!(
+                        ranges <= count.max(total / least) && ranges >= count.min(total),
+                        "{total}: {ranges} ranges"
+                    );
+                }
+            }
         }
     }
 
@@ -228,25 +291,25 @@ mod tests {
         for _ in 0..5 {
             std::thread::sleep(std::time::Duration::from_millis(20));
             let sum = AtomicUsize::new(0);
-            threads.run(|index| {
-                sum.fetch_add(index + 1, Ordering::Relaxed);
+            threads.share(3, |_, piece| {
+                sum.fetch_add(piece + 1, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 6);
         }
     }
 
     #[test]
-    fn a_panic_of_any_thread_reaches_the_caller_and_the_pool_survives() {
+    fn a_panic_of_any_piece_reaches_the_caller_and_the_pool_survives() {
         let threads = Threads::new(3);
         for culprit in 0..3 {
             let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                threads.run(|index| assert!(index != culprit, "thread {index} fails"));
+                threads.share(3, |_, piece| assert!(piece != culprit, "piece {piece} fails"));
             }))
             .unwrap_err();
-            assert_eq!(thrown.downcast_ref::<std::string::String>().unwrap(), &std::format!("thread {culprit} fails"));
+            assert_eq!(thrown.downcast_ref::<std::string::String>().unwrap(), &std::format!("piece {culprit} fails"));
             let sum = AtomicUsize::new(0);
-            threads.run(|index| {
-                sum.fetch_add(index, Ordering::Relaxed);
+            threads.share(3, |_, piece| {
+                sum.fetch_add(piece, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 3);
         }
@@ -256,9 +319,9 @@ mod tests {
     fn nested_and_concurrent_jobs_are_complete() {
         let threads = Threads::new(2);
         let sum = AtomicUsize::new(0);
-        threads.run(|_| {
-            threads.run(|index| {
-                sum.fetch_add(index + 1, Ordering::Relaxed);
+        threads.share(2, |_, _| {
+            threads.share(2, |_, piece| {
+                sum.fetch_add(piece + 1, Ordering::Relaxed);
             });
         });
         assert_eq!(sum.into_inner(), 6);
@@ -267,8 +330,8 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..200 {
                         let sum = AtomicUsize::new(0);
-                        threads.run(|index| {
-                            sum.fetch_add(index + 1, Ordering::Relaxed);
+                        threads.share(2, |_, piece| {
+                            sum.fetch_add(piece + 1, Ordering::Relaxed);
                         });
                         assert_eq!(sum.into_inner(), 3);
                     }

@@ -11,24 +11,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::vec::Vec;
 
+use crate::threads::partition;
+
 /// Turns of waiting before a worker goes to sleep: some tens of microseconds, longer than the pause between two layers.
 const SPIN_TURNS: u32 = if cfg!(miri) { 10 } else { 20_000 };
 
 /// Turns of waiting for the workers before the caller offers its processor to them.
 const CALLER_SPIN_TURNS: u32 = if cfg!(miri) { 10 } else { 10_000 };
 
-/// A closure that takes the index of a thread.
-type Job<'a> = dyn Fn(usize) + Sync + 'a;
+/// A closure that takes the index of a thread and that of a piece of work.
+type Job<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// In [`Shared::state`]: whether workers may still enter the job. Below it stands how many are inside, above it the job's number.
+const OPEN: usize = 1 << 15;
+
+/// In [`Shared::state`]: the number of the first job.
+const FIRST: usize = OPEN << 1;
 
 /// What the caller and the workers share.
 struct Shared {
-    /// Counts jobs. A worker that sees a new value may read `job`.
-    generation: AtomicUsize,
-    /// The closure of the current generation.
-    job: UnsafeCell<Option<*const Job<'static>>>,
-    /// Workers that have not finished the current generation.
-    pending: AtomicUsize,
-    /// What the first panicking worker of the current generation threw.
+    /// Which job it is, whether it is open, and how many workers are inside.
+    state: AtomicUsize,
+    /// The closure of the current job, and how many pieces of work it has.
+    job: UnsafeCell<Option<(*const Job<'static>, usize)>>,
+    /// For each thread, how many pieces of its part have been taken. Each on cache lines of its own.
+    taken: Vec<Line<AtomicUsize>>,
+    /// What the first panicking worker of the current job threw.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Tells the workers to end.
     stop: AtomicBool,
@@ -36,11 +44,32 @@ struct Shared {
     parked: Vec<AtomicBool>,
 }
 
-// SAFETY: `job` is written by the caller only while no worker works (`pending` is 0), and read by workers only after they saw the new
-// generation, which is stored after the write. The closure it points to is `Sync`. Everything else is `Sync` by itself.
+/// A value that shares no cache line, nor the one that is fetched beside it, with another.
+#[repr(align(128))]
+struct Line<T>(T);
+
+// SAFETY: `job` is written by the caller only while the state is closed and no worker inside, and read by workers only while they are
+// inside. The closure it points to is `Sync`. Everything else is `Sync` by itself.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointer is not tied to a thread.
 unsafe impl Send for Shared {}
+
+impl Shared {
+    /// Takes pieces until none is left: first those of the part of `thread`, then what is left of the parts of the others.
+    fn take(&self, thread: usize, pieces: usize, job: &Job<'_>) {
+        let threads = self.taken.len();
+        for part in (thread..threads).chain(0..thread) {
+            let own = partition(pieces, threads, part);
+            loop {
+                let index = self.taken[part].0.fetch_add(1, Ordering::Relaxed);
+                if index >= own.len() {
+                    break;
+                }
+                job(thread, own.start + index);
+            }
+        }
+    }
+}
 
 /// Workers that live as long as this value.
 pub(crate) struct ForkJoin {
@@ -54,9 +83,9 @@ impl ForkJoin {
     /// Starts `workers` threads. Those that the system refuses are missing: see [`ForkJoin::workers`].
     pub(crate) fn new(workers: usize) -> Self {
         let shared = Arc::new(Shared {
-            generation: AtomicUsize::new(0),
+            state: AtomicUsize::new(FIRST),
             job: UnsafeCell::new(None),
-            pending: AtomicUsize::new(0),
+            taken: (0..=workers).map(|_| Line(AtomicUsize::new(0))).collect(),
             panic: Mutex::new(None),
             stop: AtomicBool::new(false),
             parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
@@ -77,40 +106,47 @@ impl ForkJoin {
         self.workers.len()
     }
 
-    /// Calls `job(0)` here and `job(1)` to `job(workers)` on the workers, and returns when all have returned. When the workers are busy
-    /// with another caller's job (or this very job calls again), all the calls happen here, one after the other.
+    /// Calls `job(thread, piece)` once for each of the `pieces`, on this thread, which is 0, and on the workers, 1 and up; returns when all
+    /// have returned. Each thread has a part of the pieces, and helps the others when it is done with it, so a worker that the system lets
+    /// wait keeps nobody waiting. When the workers are busy with another caller's job (or this very job calls again), all the calls happen
+    /// here, one after the other.
     ///
-    /// A panic of any call is thrown again here, after all have ended.
-    pub(crate) fn run(&self, job: &Job<'_>) {
+    /// A panic of any call is thrown again here, after all have ended; its thread takes no more pieces.
+    pub(crate) fn share(&self, pieces: usize, job: &Job<'_>) {
         if self.busy.swap(true, Ordering::Acquire) {
-            (0..=self.workers.len()).for_each(job);
+            (0..pieces).for_each(|piece| job(0, piece));
             return;
         }
+        let shared = &*self.shared;
         let job_pointer: *const Job<'_> = job;
-        // SAFETY: only the lifetime changes. The pointer is used by workers between here and `pending` reaching 0, and this function
-        // does not return, by panic or otherwise, before that.
+        // SAFETY: only the lifetime changes. Workers use the pointer while they are inside the job, and this function does not return, by
+        // panic or otherwise, before the job is closed and all have left it.
         let job_pointer = unsafe { core::mem::transmute::<*const Job<'_>, *const Job<'static>>(job_pointer) };
-        // SAFETY: `busy` keeps other callers out and no worker works, so nobody else looks at `job`.
-        unsafe { *self.shared.job.get() = Some(job_pointer) };
-        self.shared.pending.store(self.workers.len(), Ordering::Relaxed);
+        // SAFETY: `busy` keeps other callers out, the state is closed and no worker inside, so nobody else looks at `job`.
+        unsafe { *shared.job.get() = Some((job_pointer, pieces)) };
+        for taken in &shared.taken {
+            taken.0.store(0, Ordering::Relaxed);
+        }
         // Sequentially consistent, as is the worker's announcement that it parks: one of the two sees the other.
-        self.shared.generation.fetch_add(1, Ordering::SeqCst);
-        for (worker, parked) in self.workers.iter().zip(&self.shared.parked) {
+        shared.state.fetch_add(FIRST | OPEN, Ordering::SeqCst);
+        for (worker, parked) in self.workers.iter().zip(&shared.parked) {
             if parked.load(Ordering::SeqCst) {
                 worker.thread().unpark();
             }
         }
-        let here = catch_unwind(AssertUnwindSafe(|| job(0)));
+        let here = catch_unwind(AssertUnwindSafe(|| shared.take(0, pieces, job)));
+        let mut inside = shared.state.fetch_and(!OPEN, Ordering::AcqRel);
         let mut turns = 0;
-        while self.shared.pending.load(Ordering::Acquire) != 0 {
+        while inside & (OPEN - 1) != 0 {
             if turns < CALLER_SPIN_TURNS {
                 turns += 1;
                 hint::spin_loop();
             } else {
                 thread::yield_now();
             }
+            inside = shared.state.load(Ordering::Acquire);
         }
-        let there = self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let there = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.busy.store(false, Ordering::Release);
         if let Some(payload) = here.err().or(there) {
             resume_unwind(payload);
@@ -121,7 +157,7 @@ impl ForkJoin {
 impl Drop for ForkJoin {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.shared.generation.fetch_add(1, Ordering::SeqCst);
+        self.shared.state.fetch_add(FIRST, Ordering::SeqCst);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
             // A worker catches the panics of its jobs, so it ends in order.
@@ -130,42 +166,51 @@ impl Drop for ForkJoin {
     }
 }
 
-/// A worker's life: wait for a generation, do its job, report.
+/// A worker's life: wait for a job, enter it if it is still open, take pieces, leave.
 fn work(shared: &Shared, index: usize) {
-    let mut seen = 0;
+    let mut seen = FIRST;
     loop {
-        seen = wait(shared, index, seen);
+        let state = wait(shared, index, seen);
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        // SAFETY: the generation changed, so the caller has written `job` and waits until `pending` is 0 before it writes again.
-        let job = unsafe { *shared.job.get() };
-        if let Some(job) = job {
-            // SAFETY: the caller keeps the closure alive until `pending` is 0.
+        if state & OPEN == 0 {
+            seen = state;
+            continue;
+        }
+        if shared.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            // Another worker entered or left, or the job was closed: look again.
+            continue;
+        }
+        seen = state;
+        // SAFETY: this worker is inside the job, so the caller has written `job` and does not write it again before the worker has left.
+        if let Some((job, pieces)) = unsafe { *shared.job.get() } {
+            // SAFETY: the caller keeps the closure alive as long as a worker is inside.
             let job = unsafe { &*job };
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(index + 1))) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| shared.take(index + 1, pieces, job))) {
                 shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
             }
         }
-        shared.pending.fetch_sub(1, Ordering::Release);
+        shared.state.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// Returns the generation once it is no longer `seen`: looks often at first, then sleeps.
+/// Returns the state once it is of another job than `seen`: looks often at first, then sleeps.
 fn wait(shared: &Shared, index: usize, seen: usize) -> usize {
+    let is_new = |state: usize| state / FIRST != seen / FIRST;
     for _ in 0..SPIN_TURNS {
-        let generation = shared.generation.load(Ordering::Acquire);
-        if generation != seen {
-            return generation;
+        let state = shared.state.load(Ordering::Acquire);
+        if is_new(state) {
+            return state;
         }
         hint::spin_loop();
     }
     loop {
         shared.parked[index].store(true, Ordering::SeqCst);
-        let generation = shared.generation.load(Ordering::SeqCst);
-        if generation != seen {
+        let state = shared.state.load(Ordering::SeqCst);
+        if is_new(state) {
             shared.parked[index].store(false, Ordering::Relaxed);
-            return generation;
+            return state;
         }
         thread::park();
     }

@@ -3,14 +3,14 @@
 //!
 //! A single image takes as long as reading the weights: twelve rows at a time (six of small numbers), far from each other, a vector of each in turn, keep as
 //! many memory requests in flight as there can be. The eight lanes of a sum collect the features `lane, lane + 8, lane + 16, ..` in this
-//! order for every tile, so that neither the batch nor the partition changes a result.
+//! order for every tile, so that neither the batch nor the threads change a result.
 
 use core::ops::Range;
 
 use super::shared::Disjoint;
 use crate::shape::{BLOCK, GemmDims};
 use crate::simd::{Element, Simd};
-use crate::threads::{Threads, partition};
+use crate::threads::Threads;
 use crate::weights::Rows;
 
 /// Rows that are read at once for a single image: as many sums as fit the sixteen registers of AVX2 beside an input.
@@ -25,6 +25,9 @@ const LINE: usize = 64;
 
 /// Bytes from a line of small weights that is read to the one that is asked for.
 const AHEAD: usize = 8 * LINE;
+
+/// Rows that threads share out at once, at least, where there are many: enough for streams that are long.
+const LEAST_ROWS: usize = 96;
 
 /// Images whose sums are kept at the same time.
 const GROUP: usize = 32;
@@ -51,8 +54,7 @@ pub(crate) fn run<S: Simd, W: Element>(
     output: &mut [f32],
 ) {
     let problem = Problem { simd, dims, input, rows, output: Disjoint::new(output) };
-    threads.run(|thread| {
-        let rows = partition(dims.out_features, threads.count(), thread);
+    threads.split(dims.out_features, LEAST_ROWS, |_, rows| {
         simd.vectorize(
             #[inline(always)]
             || problem.rows(rows),

@@ -7,7 +7,7 @@ use super::{halo, shared::Disjoint};
 use crate::math;
 use crate::shape::{BLOCK, LrnDims};
 use crate::simd::{Simd, load, store};
-use crate::threads::{Threads, partition};
+use crate::threads::Threads;
 
 /// Pixels whose squares are laid out at once: far enough apart that a load never waits for the stores it overlaps.
 const PIXELS: usize = 8;
@@ -45,7 +45,7 @@ pub(crate) fn run<S: Simd>(
     let output = Disjoint::new(output);
     let scratch = Disjoint::new(scratch);
     let height = dims.input.height;
-    threads.run(|thread| {
+    threads.split(dims.batch * height, 1, |thread, tasks| {
         let own = thread * scratch_stride;
         // SAFETY: each thread has its own index, and the parts of two threads lie `scratch_stride` apart.
         let squares = unsafe { scratch.part(own..own + scratch_len(dims)) };
@@ -53,7 +53,7 @@ pub(crate) fn run<S: Simd>(
         simd.vectorize(
             #[inline(always)]
             || {
-                for task in partition(dims.batch * height, threads.count(), thread) {
+                for task in tasks {
                     row(simd, dims, task / height, task % height, input, &output, squares);
                 }
             },

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use crate::simd::Simd;
-use crate::threads::{Threads, partition};
+use crate::threads::Threads;
 
 /// A mutable slice of which several threads take parts that do not overlap.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl<'a> Disjoint<'a> {
     }
 }
 
-/// Cuts `output` into chunks of `chunk` values and calls `body(index, chunk)` for each, every thread for a run of its own, inside the
+/// Cuts `output` into chunks of `chunk` values and calls `body(index, chunk)` for each, on all threads, inside the
 /// target features of the tier. `body` should be `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn for_each_chunk<S: Simd, F>(simd: S, threads: &Threads, output: &mut [f32], chunk: usize, body: F)
@@ -53,12 +53,12 @@ where
 {
     let chunks = output.len() / chunk;
     let output = Disjoint::new(output);
-    threads.run(|thread| {
+    threads.split(chunks, 1, |_, chunks| {
         simd.vectorize(
             #[inline(always)]
             || {
-                for index in partition(chunks, threads.count(), thread) {
-                    // SAFETY: each index occurs once, in one thread's run, and chunks of different indices do not overlap.
+                for index in chunks {
+                    // SAFETY: each index occurs once, in one range, and chunks of different indices do not overlap.
                     let values = unsafe { output.part(index * chunk..(index + 1) * chunk) };
                     body(index, values);
                 }

@@ -6,7 +6,7 @@
 use core::ops::Range;
 
 use super::epilogue::{Target, max_pool};
-use super::microkernel::{self, Reduction, Row};
+use super::microkernel::{self, Pixels, Reduction};
 use crate::kernels::shared::Disjoint;
 use crate::shape::{BLOCK, ConvDims, PANEL};
 use crate::simd::Simd;
@@ -84,18 +84,16 @@ pub(crate) fn run<S: Simd>(
     let (panels, bands) = (dims.panels(), bands(dims, threads.count()));
     let output = Disjoint::new(output);
     let scratch = Disjoint::new(scratch);
-    threads.run(|thread| {
+    threads.share(dims.batch * bands * panels, |thread, task| {
         let own = thread * scratch_stride;
         // SAFETY: each thread has its own index, and the parts of two threads lie `scratch_stride` apart.
         let scratch = unsafe { scratch.part(own..own + scratch_len(dims)) };
-        for task in partition(dims.batch * bands * panels, threads.count(), thread) {
-            let (image, rest) = (task / (bands * panels), task % (bands * panels));
-            let (band, panel) = (rest / panels, rest % panels);
-            let rows = partition(dims.output.height, bands, band);
-            // SAFETY: each task occurs once; two tasks differ in the image, the panel or the band, whose rows are disjoint.
-            let target = unsafe { Target::new(dims, &output, image, panel, rows.clone()) };
-            problem.task(image, panel, rows, target, scratch);
-        }
+        let (image, rest) = (task / (bands * panels), task % (bands * panels));
+        let (band, panel) = (rest / panels, rest % panels);
+        let rows = partition(dims.output.height, bands, band);
+        // SAFETY: each task occurs once; two tasks differ in the image, the panel or the band, whose rows are disjoint.
+        let target = unsafe { Target::new(dims, &output, image, panel, rows.clone()) };
+        problem.task(image, panel, rows, target, scratch);
     });
 }
 
@@ -149,20 +147,21 @@ impl<S: Simd> Problem<'_, S> {
             };
             let first = image * input.len() + blocks.start * input.plane_stride() + corner;
             let weights = &self.weights[panel * dims.panel_len() + blocks.start * dims.block_len()..];
-            for (index, conv_row) in rows.clone().enumerate() {
-                let at = index * row_stride;
-                let mut row = Row {
-                    input: &self.input[first + conv_row * dims.strides[0] * input.row_stride()..],
-                    weights,
-                    bias: &self.bias[panel * PANEL..],
-                    low: &mut low[at..],
-                    high: if high.is_empty() { &mut [] } else { &mut high[at..] },
-                };
-                if input.block == BLOCK {
-                    microkernel::row::<S, BLOCK>(self.simd, &reduction, dims.conv_width(), &mut row);
-                } else {
-                    microkernel::row::<S, 1>(self.simd, &reduction, dims.conv_width(), &mut row);
-                }
+            let input_row = dims.strides[0] * input.row_stride();
+            let mut pixels = Pixels {
+                rows: rows.len(),
+                columns: dims.conv_width(),
+                row_strides: [input_row, row_stride],
+                input: &self.input[first + rows.start * input_row..],
+                weights,
+                bias: &self.bias[panel * PANEL..],
+                low: &mut *low,
+                high: &mut *high,
+            };
+            if input.block == BLOCK {
+                microkernel::pixels::<S, BLOCK>(self.simd, &reduction, &mut pixels);
+            } else {
+                microkernel::pixels::<S, 1>(self.simd, &reduction, &mut pixels);
             }
         }
     }

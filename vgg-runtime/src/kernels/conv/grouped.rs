@@ -8,7 +8,7 @@ use crate::kernels::halo;
 use crate::kernels::shared::{Disjoint, for_each_chunk};
 use crate::shape::{BLOCK, GroupedConvDims};
 use crate::simd::{Simd, load, store};
-use crate::threads::{Threads, partition};
+use crate::threads::Threads;
 
 /// Pixels that share a load of weights.
 const TILE: usize = 6;
@@ -123,13 +123,13 @@ pub(crate) fn general<S: Simd>(
     let problem = Problem { simd, dims, input, weights, bias };
     let output = Disjoint::new(output);
     let height = dims.output.height;
-    threads.run(|thread| {
+    threads.split(dims.batch * height, 1, |_, tasks| {
         simd.vectorize(
             #[inline(always)]
             || {
-                for task in partition(dims.batch * height, threads.count(), thread) {
+                for task in tasks {
                     let (image, y) = (task / height, task % height);
-                    // SAFETY: each task occurs once, in one thread's run.
+                    // SAFETY: each task occurs once, in one range.
                     unsafe { problem.row(image, y, &output) };
                 }
             },

@@ -19,6 +19,7 @@ macro_rules! with_rows {
 }
 use with_rows;
 
+mod ahead;
 mod direct;
 mod epilogue;
 pub(crate) mod grouped;

@@ -13,6 +13,9 @@ const RESIDENT_WEIGHTS: usize = 6 * MB;
 /// Transformed tiles of a chunk of one thread, at most.
 const OWN_TILES: usize = 320 * KB;
 
+/// The same with a band: the rows of tiles at its borders are computed twice, so that many rows are worth the way to farther caches.
+const BAND_TILES: usize = 1300 * KB;
+
 /// Transformed tiles of a chunk that all threads share, at most.
 const SHARED_TILES: usize = 3400 * KB;
 
@@ -67,7 +70,14 @@ impl Blocking {
             None => false,
         };
 
-        let room = if shared { SHARED_TILES } else { OWN_TILES } / tile;
+        let most = if shared {
+            SHARED_TILES
+        } else if band {
+            BAND_TILES
+        } else {
+            OWN_TILES
+        };
+        let room = most / tile;
         let mut chunk = if room >= rows * columns {
             let images = room / (rows * columns);
             [if images < dims.batch { images } else { dims.batch }, rows, columns]

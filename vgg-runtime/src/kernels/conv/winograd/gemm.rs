@@ -4,6 +4,7 @@
 //! weights, in the order in which the register tile reads them. The sum of each value runs over the input channels in their order.
 
 use super::{Frequencies, Problem, depth};
+use crate::kernels::conv::ahead::Ahead;
 use crate::shape::{BLOCK, PANEL};
 use crate::simd::Simd;
 
@@ -43,7 +44,7 @@ impl<S: Simd> Problem<'_, S> {
                                 (groups.size + 1, groups.larger, 0),
                                 (groups.size, groups.count - groups.larger, split),
                             ];
-                            let mut ahead = Ahead { total: groups.count, group: 0 };
+                            let mut ahead = Ahead::new(groups.count);
                             for (size, count, row) in runs {
                                 if count > 0 {
                                     let matrix = matrix.add(row * blocks * BLOCK);
@@ -56,27 +57,6 @@ impl<S: Simd> Problem<'_, S> {
                 }
             },
         );
-    }
-}
-
-/// Which part of the next panel of weights a group asks for, while it computes: the panel is cut into eight streams, which the groups
-/// share out. Hardware follows a stream only within a page, and a panel is read too fast for one request at a time.
-struct Ahead {
-    /// Groups of this panel.
-    total: usize,
-    /// The group that comes next.
-    group: usize,
-}
-
-impl Ahead {
-    const STREAMS: usize = 8;
-
-    /// The streams of the next group.
-    #[inline(always)]
-    fn next(&mut self) -> core::ops::Range<usize> {
-        let [start, end] = [self.group, self.group + 1].map(|group| (group * Self::STREAMS).div_ceil(self.total));
-        self.group += 1;
-        start..end
     }
 }
 

@@ -37,7 +37,7 @@ use super::epilogue::{Target, max_pool};
 use crate::kernels::shared::Disjoint;
 use crate::shape::{Algorithm, BLOCK, ConvDims, PANEL};
 use crate::simd::Simd;
-use crate::threads::{Threads, partition};
+use crate::threads::Threads;
 
 pub(crate) use self::blocking::{can_wait, scratch_len};
 #[cfg(feature = "std")]
@@ -152,39 +152,35 @@ pub(crate) fn run<S: Simd>(
             let work = works.get(index);
             let frequencies = problem.frequencies(&work.chunk);
             let transformed = Disjoint::new(matrices);
-            threads.run(|thread| {
-                let blocks = partition(depth(dims), threads.count(), thread);
-                // SAFETY: each thread has blocks of its own, and the matrices are read after all have returned.
+            threads.split(depth(dims), 1, |_, blocks| {
+                // SAFETY: each block occurs in one range, and the matrices are read after all have returned.
                 unsafe { problem.transform_input(&work.chunk, &frequencies, blocks, &transformed) };
             });
             let own = Disjoint::new(own);
             let matrices = &*matrices;
-            threads.run(|thread| {
+            threads.split(blocks, 1, |thread, blocks| {
                 let start = thread * scratch_stride;
                 // SAFETY: each thread has its own index, and the parts of two threads lie `scratch_stride` apart.
                 let own = unsafe { own.part(start..start + blocking.own_len + fresh_len) };
                 let (own, fresh) = own.split_at_mut(blocking.own_len);
-                let blocks = partition(blocks, threads.count(), thread);
-                // SAFETY: each block of panels belongs to one thread.
+                // SAFETY: each block of panels occurs in one range.
                 unsafe { problem.channels_of(&work, &frequencies, blocks, matrices, own, fresh, &output) };
             });
         }
     } else {
         let scratch = Disjoint::new(scratch);
-        threads.run(|thread| {
+        threads.share(works.len(), |thread, index| {
             let start = thread * scratch_stride;
             // SAFETY: each thread has its own index, and the parts of two threads lie `scratch_stride` apart.
             let scratch = unsafe { scratch.part(start..start + blocking.matrices_len + blocking.own_len) };
             let (matrices, own) = scratch.split_at_mut(blocking.matrices_len);
-            for index in partition(works.len(), threads.count(), thread) {
-                let work = works.get(index);
-                let frequencies = problem.frequencies(&work.chunk);
-                let transformed = Disjoint::new(matrices);
-                // SAFETY: the matrices belong to this thread, and each chunk occurs once.
-                unsafe {
-                    problem.transform_input(&work.chunk, &frequencies, 0..depth(dims), &transformed);
-                    problem.channels_of(&work, &frequencies, 0..blocks, matrices, own, &mut [], &output);
-                }
+            let work = works.get(index);
+            let frequencies = problem.frequencies(&work.chunk);
+            let transformed = Disjoint::new(matrices);
+            // SAFETY: the matrices belong to this thread, and each chunk occurs once.
+            unsafe {
+                problem.transform_input(&work.chunk, &frequencies, 0..depth(dims), &transformed);
+                problem.channels_of(&work, &frequencies, 0..blocks, matrices, own, &mut [], &output);
             }
         });
     }

@@ -11,7 +11,7 @@ use crate::kernels::shared::Disjoint;
 use crate::memory::populate;
 use crate::shape::{BLOCK, ConvDims, PANEL};
 use crate::simd::Simd;
-use crate::threads::{Threads, in_chunks, partition};
+use crate::threads::{Threads, in_chunks};
 
 /// Values of the transformed weights.
 pub(crate) const fn packed_len(dims: ConvDims) -> usize {
@@ -75,14 +75,12 @@ impl Program for Packing<'_> {
 pub(crate) fn pack_on<S: Simd>(simd: S, threads: &Threads, dims: ConvDims, weight: &[[u8; 4]], packed: &mut [f32]) {
     let (blocks, len) = (packed.len().div_ceil(block_len(dims)), packed.len());
     let packed = Disjoint::new(packed);
-    threads.run(|thread| {
-        for block in partition(blocks, threads.count(), thread) {
-            let range = block * block_len(dims)..len.min((block + 1) * block_len(dims));
-            // SAFETY: each block occurs once, in one thread's part, and blocks do not overlap.
-            let values = unsafe { packed.part(range) };
-            populate(values);
-            pack_block(simd, dims, weight, block, values);
-        }
+    threads.share(blocks, |_, block| {
+        let range = block * block_len(dims)..len.min((block + 1) * block_len(dims));
+        // SAFETY: each block occurs once, and blocks do not overlap.
+        let values = unsafe { packed.part(range) };
+        populate(values);
+        pack_block(simd, dims, weight, block, values);
     });
 }
 
