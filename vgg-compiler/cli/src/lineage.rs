@@ -10,6 +10,7 @@ use vgg_compiler::weights::WeightsSource;
 
 use crate::error::Error;
 use crate::input::read_array;
+use crate::mapped;
 use crate::model::Model;
 use crate::progress::Progress;
 
@@ -44,7 +45,7 @@ pub(crate) fn decide(
     progress: &Progress,
 ) -> Result<(), Error> {
     let declared = model.preprocess().cloned();
-    let recorded = source.lineage()?;
+    let recorded = mapped::lineage(source)?;
     let mut decided = match &asked.preprocess {
         Some(text) => {
             let asked = parse_preprocess(text).map_err(|problem| {

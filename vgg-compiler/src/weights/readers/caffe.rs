@@ -139,6 +139,7 @@ pub(super) fn read(data: Bytes) -> Result<WeightsFile, Problem> {
         layers: found,
         lrn_layers: Some(lrn_layers),
         notes: Vec::new(),
+        preprocess: None,
     })
 }
 
