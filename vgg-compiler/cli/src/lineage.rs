@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vgg_compiler::preprocess::{Mean, PRESETS, Preprocess, Resize, name_of};
+use vgg_compiler::preprocess::{Colours, Mean, PRESETS, Preprocess, Range, Resize, name_of};
 use vgg_compiler::spec::parse::parse_preprocess;
 use vgg_compiler::weights::WeightsSource;
 
 use crate::error::Error;
 use crate::input::read_array;
 use crate::mapped;
-use crate::model::Model;
+use crate::model::{Model, Origin};
 use crate::progress::Progress;
 
 /// The names of all presets, and whose weights have them.
@@ -90,9 +90,34 @@ pub(crate) fn decide(
         }
     }
     if let Some(decided) = decided {
+        if let Some(twice) = done_twice(model, &decided) {
+            progress.warn(&twice);
+        }
         model.set_preprocess(decided);
     }
     Ok(())
+}
+
+/// What `preprocess` does with images that the graph of `model`'s file does again: a sentence.
+fn done_twice(model: &Model, preprocess: &Preprocess) -> Option<String> {
+    let Origin::Onnx(foreign) = &model.origin else { return None };
+    let changes = foreign.own_changes.as_ref()?;
+    let neutral = match &preprocess.mean {
+        Mean::Channels(mean) => mean.iter().all(|&mean| mean == 0.0) && preprocess.std.iter().all(|&std| std == 1.0),
+        Mean::Image(_) => false,
+    };
+    let reordered = changes.reorders && preprocess.colours == Colours::Bgr;
+    let rescaled = changes.shrinks && preprocess.range == Range::Unit;
+    if !reordered && !rescaled && !(changes.scales && !neutral) {
+        return None;
+    }
+    Some(format!(
+        "{}: the graph itself changes its input (it {}), and the preprocessing {} does so before it: give what the graph is to be \
+         given, most likely `rgb, range 255` with the same size",
+        foreign.path.display(),
+        changes.text,
+        preprocess.described()
+    ))
 }
 
 /// What the declaration and the weights say together.
