@@ -431,9 +431,8 @@ fn a_model_of_pixels_is_read_back() {
         let mut export =
             vec!["export", "net.vgg", "-o", "pixels.onnx", "--weights", "seeded:4", "--preprocess-in-graph"];
         let mut run = vec!["run", "net.vgg", "--weights", "seeded:4", "--image", &cat, "--output", "a.npy"];
-        let settings = preprocess.trim_matches(['(', ')']);
         if image {
-            let asked = ["--preprocess", settings, "--mean-image", "mean.npy"];
+            let asked = ["--preprocess", preprocess, "--mean-image", "mean.npy"];
             export.extend(asked);
             run.extend(asked);
         }
