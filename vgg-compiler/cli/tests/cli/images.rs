@@ -208,6 +208,9 @@ fn trained_classes_are_recognised_by_name() {
 fn a_bad_image_is_reported_and_the_others_are_computed() {
     let place = Place::new();
     place.write("broken.png", &std::fs::read(image("cat.png")).unwrap()[..3000]);
+    // Decoders of JPEG make grey of what is missing.
+    let jpeg = std::fs::read(image("cat.jpg")).unwrap();
+    place.write("half.jpg", &jpeg[..jpeg.len() / 2]);
     place.write("text.jpg", "no image");
     place.write("empty.gif", "");
     std::fs::create_dir(place.path("none")).unwrap();
@@ -223,6 +226,7 @@ fn a_bad_image_is_reported_and_the_others_are_computed() {
         "--image",
         "broken.png",
         &cat,
+        "half.jpg",
         "text.jpg",
         "empty.gif",
         "missing.png",
@@ -238,9 +242,10 @@ fn a_bad_image_is_reported_and_the_others_are_computed() {
     assert_eq!(npy::read_f32(&place.path("pool1.npy")).unwrap().0[0], 2);
     let refused: Vec<&str> =
         document["refused"].as_array().unwrap().iter().map(|entry| entry["file"].as_str().unwrap()).collect();
-    assert_eq!(refused, ["none", "*.tiff", "broken.png", "text.jpg", "empty.gif", "missing.png"]);
+    assert_eq!(refused, ["none", "*.tiff", "broken.png", "half.jpg", "text.jpg", "empty.gif", "missing.png"]);
     for expected in [
         "error: broken.png: the image is damaged or cut off",
+        "error: half.jpg: the image is damaged or cut off: there is no end of image",
         "error: text.jpg: expected an image, found no format that is read",
         "error: empty.gif: the file is empty",
         "error: missing.png: cannot read the file",
