@@ -11,12 +11,12 @@ fn the_meta_of_matconvnet_says_how_images_become_the_input() {
         (
             "tiny-meta.mat",
             "rgb, range 255, mean image, resize 10, bilinear, classes imagenet",
-            "its meta names 1000 classes, `n01440764` first, the order `imagenet`",
+            "its meta names 1000 classes, `n01440764` first, in the order `imagenet`",
         ),
         (
             "tiny-meta-old.mat",
             "rgb, range 255, mean 123.68 116.779 103.939, resize 8, bicubic, classes imagenet-ilsvrc",
-            "its meta names 1000 classes, `n02119789` first, the order `imagenet-ilsvrc`",
+            "its meta names 1000 classes, `n02119789` first, in the order `imagenet-ilsvrc`",
         ),
         (
             "tiny-meta-net.mat",

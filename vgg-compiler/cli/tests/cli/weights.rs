@@ -140,6 +140,36 @@ fn what_a_matlab_file_says_of_images_is_done() {
     assert!(warnings.len() == 1 && warnings[0].contains("they differ in colour order, mean, resizing"), "{stderr}");
 }
 
+/// A mean image as Caffe keeps it: blue first, and its centre where it is larger than the input.
+#[test]
+fn a_mean_image_of_caffe_is_subtracted() {
+    let place = Place::empty();
+    let (mean, photo) = (fixture("mean.binaryproto"), photo());
+    // The fixture's formula: [1, 3, 2, 2] of seed 1.
+    let levels: Vec<f32> = (0..12).map(|index| (((index * 37 + 11) % 251) as f32 - 125.0) / 64.0).collect();
+    for (extent, colours) in [(2, "bgr"), (2, "rgb"), (1, "bgr")] {
+        place.write("mirror.vgg", format!("Mirror: 3 x {extent} x {extent} {{ maxpool(1, stride 1) }}"));
+        let preprocess = format!("{colours}, range 255, stretch");
+        let run = |output: &str, more: &[&str]| {
+            let run = ["run", "mirror.vgg", "--image", &photo, "--preprocess", &preprocess, "--output", output];
+            place.ok(&[&run[..], more].concat());
+            vgg_runtime::npy::read_f32(&place.path(output)).unwrap().1
+        };
+        let (plain, centred) = (run("a.npy", &[]), run("b.npy", &["--mean-image", &mean]));
+        let area = extent * extent;
+        for (index, (plain, centred)) in plain.iter().zip(&centred).enumerate() {
+            let (channel, pixel) = (index / area, index % area);
+            let channel = if colours == "rgb" { 2 - channel } else { channel };
+            assert_eq!(plain - centred, levels[4 * channel + pixel], "{colours} {extent}: {index}");
+        }
+    }
+    place.write("mirror.vgg", "Mirror: 3 x 4 x 4 { maxpool(1, stride 1) }");
+    let run =
+        ["run", "mirror.vgg", "--image", &photo, "--preprocess", "bgr, range 255, stretch", "--mean-image", &mean];
+    let stderr = place.fails(3, &run);
+    assert!(stderr.contains("has shape [3, 2, 2], expected [3, 4, 4] or larger"), "{stderr}");
+}
+
 #[test]
 fn every_command_takes_every_format_and_says_what_it_did() {
     let place = place();

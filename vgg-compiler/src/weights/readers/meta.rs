@@ -145,7 +145,7 @@ fn order(classes: &Array) -> Option<(Option<ClassOrder>, String)> {
     let first = names.first()?;
     let order = ClassOrder::of_synsets(&names);
     let known = match order {
-        Some(order) => format!("the order `{}`", order.word()),
+        Some(order) => format!("in the order `{}`", order.word()),
         None => "in none of the known orders: --labels FILE gives them their names".into(),
     };
     Some((order, format!("its meta names {} classes, `{}` first, {known}", names.len(), printable(first))))
