@@ -108,7 +108,7 @@ fn done_twice(model: &Model, preprocess: &Preprocess) -> Option<String> {
     };
     let reordered = changes.reorders && preprocess.colours == Colours::Bgr;
     let rescaled = changes.shrinks && preprocess.range == Range::Unit;
-    if !reordered && !rescaled && !(changes.scales && !neutral) {
+    if !reordered && !rescaled && (!changes.scales || neutral) {
         return None;
     }
     Some(format!(
