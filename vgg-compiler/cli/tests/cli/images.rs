@@ -507,7 +507,7 @@ fn what_the_graph_does_itself_is_not_done_again_unsaid() {
     own("keras", "keras.onnx");
     let stderr = place.fails(2, &["run", "keras.onnx", "--image", &cat]);
     assert!(stderr.contains("puts its channels in another order, adds -103.939 -116.779 -123.68 to it"), "{stderr}");
-    assert_eq!(warnings("rgb, range 255, stretch, nearest"), [String::new(); 0]);
+    assert!(warnings("rgb, range 255, stretch, nearest").is_empty());
     assert!(agree());
     for twice in ["keras", "bgr, range 255, stretch, nearest", "torchvision"] {
         let said = warnings(twice);
@@ -518,7 +518,7 @@ fn what_the_graph_does_itself_is_not_done_again_unsaid() {
         assert!(!agree(), "{twice}");
     }
     own("(rgb, range 1, mean 0.5, std 0.25, stretch)", "keras.onnx");
-    assert_eq!(warnings("rgb, range 255, stretch"), [String::new(); 0]);
+    assert!(warnings("rgb, range 255, stretch").is_empty());
     assert!(agree());
     for twice in ["rgb, range 1, stretch", "rgb, range 255, std 2, stretch"] {
         assert_eq!(warnings(twice).len(), 1, "{twice}");
