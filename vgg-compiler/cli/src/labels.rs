@@ -5,12 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use vgg_compiler::preprocess::ClassOrder;
+use vgg_compiler::preprocess::{ClassOrder, ImagenetClass};
 
 use crate::error::Error;
-
-/// The classes of ImageNet. Its first lines say where they come from.
-const IMAGENET: &str = include_str!("labels/imagenet.tsv");
 
 /// Fashion-MNIST's, from <https://github.com/zalandoresearch/fashion-mnist#labels>.
 const FASHION_MNIST: [&str; 10] =
@@ -39,19 +36,8 @@ impl Labels {
         if order == ClassOrder::FashionMnist {
             return Self(FASHION_MNIST.into_iter().map(plain).collect());
         }
-        let mut classes: Vec<(usize, Label)> = IMAGENET
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| {
-                let (synset, rest) = line.split_once('\t')?;
-                let (number, name) = rest.split_once('\t')?;
-                Some((number.parse().ok()?, Label { synset: Some(synset.to_owned()), name: name.to_owned() }))
-            })
-            .collect();
-        if order == ClassOrder::ImagenetIlsvrc {
-            classes.sort_by_key(|(number, _)| *number);
-        }
-        Self(classes.into_iter().map(|(_, label)| label).collect())
+        let label = |ImagenetClass { synset, name }| Label { synset: Some(synset.to_owned()), name: name.to_owned() };
+        Self(order.imagenet().into_iter().map(label).collect())
     }
 
     /// Reads a file of one name a line, as Caffe's `synset_words.txt` with the WordNet identifier before each.

@@ -1,16 +1,18 @@
 //! How images become the input of a network: what the declaration says, what the weights say, and what was asked for.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vgg_compiler::preprocess::{Mean, PRESETS, Preprocess, Resize, name_of};
+use vgg_compiler::preprocess::{Colours, Mean, PRESETS, Preprocess, Range, Resize, name_of};
 use vgg_compiler::spec::parse::parse_preprocess;
-use vgg_compiler::weights::WeightsSource;
+use vgg_compiler::weights::{WeightsSource, readers};
 
 use crate::error::Error;
 use crate::input::read_array;
-use crate::model::Model;
+use crate::mapped;
+use crate::model::{Model, Origin};
 use crate::progress::Progress;
 
 /// The names of all presets, and whose weights have them.
@@ -25,7 +27,7 @@ pub(crate) struct Asked {
     /// How images become the input: a preset such as torchvision, or values [default: what the declaration or the weights say]
     #[arg(long, value_name = "NAME")]
     preprocess: Option<String>,
-    /// A mean image to subtract in place of a mean pixel: little-endian f32, C order, shape [C, H, W] of the input
+    /// A mean image to subtract in place of a mean pixel: little-endian f32, C order, shape [C, H, W] of the input; or a .binaryproto of Caffe, of which the centre is taken
     #[arg(long, value_name = "M.npy")]
     mean_image: Option<PathBuf>,
 }
@@ -44,7 +46,7 @@ pub(crate) fn decide(
     progress: &Progress,
 ) -> Result<(), Error> {
     let declared = model.preprocess().cloned();
-    let recorded = source.lineage()?;
+    let recorded = mapped::lineage(source)?;
     let mut decided = match &asked.preprocess {
         Some(text) => {
             let asked = parse_preprocess(text).map_err(|problem| {
@@ -71,11 +73,10 @@ pub(crate) fn decide(
         None => agreed(model, source, declared.clone(), recorded.clone())?,
     };
     if let Some(path) = &asked.mean_image {
-        let image = mean_image(path, model)?;
         let Some(decided) = &mut decided else {
             return required(model).map(drop);
         };
-        decided.mean = Mean::Image(Some(image));
+        decided.mean = Mean::Image(Some(mean_image(path, model, decided.colours)?));
     }
     if let Some(Preprocess { mean: mean @ Mean::Image(None), .. }) = &mut decided {
         let at_hand = [recorded, declared].into_iter().flatten().map(|known| known.mean);
@@ -89,9 +90,34 @@ pub(crate) fn decide(
         }
     }
     if let Some(decided) = decided {
+        if let Some(twice) = done_twice(model, &decided) {
+            progress.warn(&twice);
+        }
         model.set_preprocess(decided);
     }
     Ok(())
+}
+
+/// What `preprocess` does with images that the graph of `model`'s file does again: a sentence.
+fn done_twice(model: &Model, preprocess: &Preprocess) -> Option<String> {
+    let Origin::Onnx(foreign) = &model.origin else { return None };
+    let changes = foreign.own_changes.as_ref()?;
+    let neutral = match &preprocess.mean {
+        Mean::Channels(mean) => mean.iter().all(|&mean| mean == 0.0) && preprocess.std.iter().all(|&std| std == 1.0),
+        Mean::Image(_) => false,
+    };
+    let reordered = changes.reorders && preprocess.colours == Colours::Bgr;
+    let rescaled = changes.shrinks && preprocess.range == Range::Unit;
+    if !reordered && !rescaled && (!changes.scales || neutral) {
+        return None;
+    }
+    Some(format!(
+        "{}: the graph itself changes its input (it {}), and the preprocessing {} does so before it: give what the graph is to be \
+         given, most likely `rgb, range 255` with the same size",
+        foreign.path.display(),
+        changes.text,
+        preprocess.described()
+    ))
 }
 
 /// What the declaration and the weights say together.
@@ -130,12 +156,15 @@ fn refuse(model: &Model, preprocess: &Preprocess) -> Option<String> {
     preprocess.refuse(channels, height, width)
 }
 
-/// Reads a mean image for the input of `model`.
-fn mean_image(path: &Path, model: &Model) -> Result<Arc<[f32]>, Error> {
-    let (found, values) = read_array(path)?;
+/// Reads a mean image for the input of `model`, whose channels are `colours`.
+fn mean_image(path: &Path, model: &Model, colours: Colours) -> Result<Arc<[f32]>, Error> {
     let Some(expected) = model.image() else {
         return Err(Error::usage(format!("--mean-image: the input of `{}` is no image", model.name()))
             .with_help("leave --mean-image out"));
+    };
+    let (found, values) = match caffe_mean(path, expected, colours)? {
+        Some(image) => (expected.to_vec(), image),
+        None => read_array(path)?,
     };
     if found != expected && found.get(1..) != Some(&expected) {
         let message = format!("{}: the mean image has shape {found:?}, expected {expected:?}", path.display());
@@ -148,6 +177,36 @@ fn mean_image(path: &Path, model: &Model) -> Result<Arc<[f32]>, Error> {
         return Err(Error::refused(message).with_help("give the mean over all training images"));
     }
     Ok(values.into())
+}
+
+/// The mean image in the file at `path`, when Caffe's `compute_image_mean` wrote it: the centre of these extents, as Caffe crops it with an
+/// image, its channels in the order of `colours`.
+fn caffe_mean(path: &Path, [channels, height, width]: [usize; 3], colours: Colours) -> Result<Option<Vec<f32>>, Error> {
+    /// More than the mean of any input; an array of NumPy has its own bounds.
+    const MOST: u64 = 64 << 20;
+    let mut content = Vec::new();
+    // What cannot be read, the reader of arrays says.
+    let read = std::fs::File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut content));
+    let found = read.ok().filter(|_| path.is_file()).and_then(|_| readers::mean_image(&content.into()));
+    let Some(found) = found else { return Ok(None) };
+    let refused = |problem: String| {
+        Error::refused(format!("{}: {problem}", path.display()))
+            .with_help("give the mean image that belongs to these weights, or an array of NumPy [C, H, W]")
+    };
+    let image = found.map_err(|problem| refused(format!("this mean image of Caffe cannot be read: {problem}")))?;
+    let &[own, rows, columns] = image.shape.as_slice() else { return Ok(None) };
+    if own != channels || rows < height || columns < width {
+        let expected = [channels, height, width];
+        return Err(refused(format!("the mean image has shape {:?}, expected {expected:?} or larger", image.shape)));
+    }
+    let values: Vec<f32> = image.values().collect();
+    let (top, left) = ((rows - height) / 2, (columns - width) / 2);
+    let plane = |channel: usize| {
+        let begin = channel * rows * columns;
+        values[begin..begin + rows * columns].chunks_exact(columns).skip(top).take(height)
+    };
+    let order = (0..channels).map(|channel| if colours == Colours::Rgb { channels - 1 - channel } else { channel });
+    Ok(Some(order.flat_map(|channel| plane(channel).flat_map(|row| &row[left..left + width])).copied().collect()))
 }
 
 /// The preprocessing of `model`, which must be known for what is to be done.

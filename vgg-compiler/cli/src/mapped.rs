@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vgg_compiler::ir::TypedGraph;
+use vgg_compiler::preprocess::Preprocess;
 use vgg_compiler::weights::readers::{self, Adapted};
 use vgg_compiler::weights::{Loaded, WeightsError, WeightsSource, canonical};
 use vgg_runtime::{FileBytes, FilePart};
@@ -23,6 +24,18 @@ pub(crate) fn load(source: &WeightsSource, graph: &TypedGraph) -> Result<Loaded,
         return Ok(weights?.moved(|tensor| part(&file, &tensor).unwrap_or(tensor)).into());
     }
     source.load_with(graph, adapted)
+}
+
+/// The preprocessing that the weights of `source` are known to belong to.
+///
+/// # Errors
+///
+/// As [`WeightsSource::lineage`].
+pub(crate) fn lineage(source: &WeightsSource) -> Result<Option<Preprocess>, WeightsError> {
+    source.lineage_with(|path| match map(path) {
+        Some(file) => Ok(Bytes::from_owner(Whole(file))),
+        None => std::fs::read(path).map(Bytes::from).map_err(|source| WeightsError::Read { path: path.into(), source }),
+    })
 }
 
 fn map(path: &Path) -> Option<Arc<FileBytes>> {

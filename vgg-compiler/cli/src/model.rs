@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vgg_compiler::ir::{Graph, Shape, TypedGraph};
-use vgg_compiler::onnx::{self, Alias, ImportOptions, Network};
+use vgg_compiler::onnx::{self, Alias, ImportOptions, Network, OwnChanges};
 use vgg_compiler::preprocess::Preprocess;
 use vgg_compiler::spec::names::file_stem;
 use vgg_compiler::spec::parse::{MAX_TEXT, parse_file};
@@ -108,6 +108,8 @@ pub struct Foreign {
     pub aliases: Vec<Alias>,
     /// Where its weights came from, when this compiler wrote the file.
     pub weights: Option<String>,
+    /// What its graph itself does with its input, when nothing is recorded of images.
+    pub own_changes: Option<OwnChanges>,
     /// The network as text after the pass that was asked for.
     pub printed: Option<String>,
 }
@@ -149,9 +151,17 @@ impl Model {
 
     fn import(path: &Path, options: &ImportOptions) -> Result<Self, Error> {
         let imported = onnx::import(path, options)?;
-        let onnx::Imported { network, tensors, notes, recognised, aliases, weights, printed } = imported;
+        let onnx::Imported { network, tensors, notes, recognised, aliases, weights, own_changes, printed } = imported;
         let summary = std::iter::once(recognised).chain(notes).collect::<Vec<_>>().join("; ");
-        let foreign = Foreign { path: path.to_owned(), tensors: Arc::new(tensors), summary, aliases, weights, printed };
+        let foreign = Foreign {
+            path: path.to_owned(),
+            tensors: Arc::new(tensors),
+            summary,
+            aliases,
+            weights,
+            own_changes,
+            printed,
+        };
         Ok(Self { network, origin: Origin::Onnx(Box::new(foreign)) })
     }
 
@@ -310,9 +320,9 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
     }
     match option {
         Some(text) => match text.to_str().map(WeightsSource::parse).transpose()? {
-            Some(WeightsSource::File(path)) => file_source(path),
+            Some(WeightsSource::File(path)) => file_source(path, progress),
             Some(source) => Ok(source),
-            None => file_source(text.into()),
+            None => file_source(text.into(), progress),
         },
         None => match &model.origin {
             Origin::Onnx(foreign) => {
@@ -327,14 +337,18 @@ pub fn weights_source(model: &Model, option: Option<&OsStr>, progress: &Progress
     }
 }
 
-/// The weights in the file at `path`. Those of an ONNX model come with their network.
+/// The weights in the file at `path`. Those of an ONNX model come with their network; a remark tells when they make up for what its graph
+/// does with its input.
 ///
 /// # Errors
 ///
 /// When it is an ONNX model that cannot be read.
-pub fn file_source(path: PathBuf) -> Result<WeightsSource, Error> {
+pub fn file_source(path: PathBuf, progress: &Progress) -> Result<WeightsSource, Error> {
     if onnx::is_onnx(&path) {
-        let onnx::Imported { network, tensors, .. } = onnx::import(&path, &ImportOptions::default())?;
+        let onnx::Imported { network, tensors, own_changes, .. } = onnx::import(&path, &ImportOptions::default())?;
+        if let Some(OwnChanges { text, .. }) = own_changes {
+            progress.note(&format!("{}: the graph itself changes its input: it {text}", path.display()));
+        }
         let preprocess = network.preprocess().cloned().map(Box::new);
         return Ok(WeightsSource::Imported { path, tensors: Arc::new(tensors), preprocess });
     }

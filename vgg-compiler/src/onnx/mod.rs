@@ -17,6 +17,8 @@ mod pixels;
 
 pub use error::ExportError;
 pub use export::{graph_bytes, pieces, write_model};
-pub use import::{Alias, ImportError, ImportOptions, Imported, Network, SUPPORTED, import, is_onnx, pass_names};
+pub use import::{
+    Alias, ImportError, ImportOptions, Imported, Network, OwnChanges, SUPPORTED, import, is_onnx, pass_names,
+};
 pub use options::{Batch, DEFAULT_OPSET, ExportOptions, OPSETS, Outputs, ir_version};
 pub use pieces::Piece;

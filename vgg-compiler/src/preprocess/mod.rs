@@ -16,6 +16,7 @@
 //! );
 //! ```
 
+mod classes;
 mod presets;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+pub use classes::{ClassOrder, ImagenetClass};
 pub use presets::{PRESETS, Preset, name_of, preset, suggest};
 
 /// The key of the metadata of weights files and ONNX models.
@@ -100,17 +102,6 @@ pub enum Filter {
     Bicubic,
 }
 
-/// A known order of classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClassOrder {
-    /// The 1000 classes of ILSVRC 2012, sorted by their WordNet identifiers: Caffe, Keras, torchvision, tench first.
-    Imagenet,
-    /// The same classes in the order of ILSVRC's own numbers, as the first release of CNN-M and CNN-S has them: kit fox first.
-    ImagenetIlsvrc,
-    /// The ten of Fashion-MNIST.
-    FashionMnist,
-}
-
 impl Mean {
     /// Whether the two may be the same: a mean image of which the numbers are not at hand may be any.
     fn agrees(&self, other: &Self) -> bool {
@@ -164,38 +155,6 @@ impl Filter {
             Self::Bilinear => "bilinear",
             Self::Bicubic => "bicubic",
         }
-    }
-}
-
-impl ClassOrder {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::Imagenet, Self::ImagenetIlsvrc, Self::FashionMnist];
-
-    /// The word of the notation and of `--labels`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Imagenet => "imagenet",
-            Self::ImagenetIlsvrc => "imagenet-ilsvrc",
-            Self::FashionMnist => "fashion-mnist",
-        }
-    }
-
-    /// The order of that name.
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|order| order.word() == word)
-    }
-
-    /// How many classes there are.
-    pub fn len(self) -> usize {
-        match self {
-            Self::Imagenet | Self::ImagenetIlsvrc => 1000,
-            Self::FashionMnist => 10,
-        }
-    }
-
-    /// Whether there are no classes; there always are.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
     }
 }
 

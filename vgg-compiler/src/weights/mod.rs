@@ -22,7 +22,7 @@ mod view;
 
 pub use canonical::Header;
 pub use error::WeightsError;
-pub use lineage::lineage;
+pub use lineage::{lineage, lineage_with};
 pub use normal::standard_normal;
 pub use resolve::Weights;
 pub use safetensors::{parse, read};

@@ -11,9 +11,9 @@ const MATRICES: &str = "matrices [in, out] transposed to [out, in]";
 const HWC: &str = "inputs of `fc6` reordered from height, width, channel to channel, height, width";
 const RESHAPED_1: &str = "1 weights stored as filters reshaped to matrices, or the reverse";
 const RESHAPED_3: &str = "3 weights stored as filters reshaped to matrices, or the reverse";
-const MEAN: &str =
-    "its meta subtracts a mean image of, on average, [123.680, 116.779, 103.939] from RGB images of 0 to 255";
-const CLASSES: &str = "its meta names 2 classes, `n01440764` first, the order of WordNet ids";
+const NO_SIZE: &str = "its meta does not tell how images become its input: it has no `imageSize`";
+const CLASSES: &str =
+    "its meta names 2 classes, `n01440764` first, in none of the known orders: --labels FILE gives them their names";
 
 /// The fixtures of the network without batch normalisation.
 const PLAIN: [(&str, Match, SourceFormat, &[&str]); 31] = [
@@ -53,10 +53,10 @@ const PLAIN: [(&str, Match, SourceFormat, &[&str]); 31] = [
     ("tiny-v2-full.caffemodel", Match::Order, SourceFormat::Caffe, &[ORDER, RESHAPED_1]),
     ("tiny-v1.caffemodel", Match::Order, SourceFormat::Caffe, &[ORDER]),
     ("tiny-v0.caffemodel", Match::Order, SourceFormat::Caffe, &[ORDER]),
-    ("tiny.mat", Match::Order, SourceFormat::MatConvNet, &[MEAN, CLASSES, ORDER, FILTERS, RESHAPED_3]),
-    ("tiny-compressed.mat", Match::Order, SourceFormat::MatConvNet, &[MEAN, CLASSES, ORDER, FILTERS, RESHAPED_3]),
-    ("tiny-old.mat", Match::Order, SourceFormat::MatConvNet, &[MEAN, CLASSES, ORDER, FILTERS, RESHAPED_3]),
-    ("tiny-net.mat", Match::Order, SourceFormat::MatConvNet, &[MEAN, CLASSES, ORDER, FILTERS, RESHAPED_3]),
+    ("tiny.mat", Match::Order, SourceFormat::MatConvNet, &[NO_SIZE, CLASSES, ORDER, FILTERS, RESHAPED_3]),
+    ("tiny-compressed.mat", Match::Order, SourceFormat::MatConvNet, &[NO_SIZE, CLASSES, ORDER, FILTERS, RESHAPED_3]),
+    ("tiny-old.mat", Match::Order, SourceFormat::MatConvNet, &[NO_SIZE, CLASSES, ORDER, FILTERS, RESHAPED_3]),
+    ("tiny-net.mat", Match::Order, SourceFormat::MatConvNet, &[NO_SIZE, CLASSES, ORDER, FILTERS, RESHAPED_3]),
     ("tiny-keras1.h5", Match::Order, SourceFormat::Keras, &[ORDER, FILTERS, MATRICES, HWC]),
     ("tiny-keras2.h5", Match::Order, SourceFormat::Keras, &[ORDER, FILTERS, MATRICES, HWC]),
     ("tiny-keras2-model.h5", Match::Order, SourceFormat::Keras, &[ORDER, FILTERS, MATRICES, HWC]),

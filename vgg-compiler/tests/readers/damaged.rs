@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use vgg_compiler::ir::TypedGraph;
+use vgg_compiler::spec::parse::parse_preprocess;
+use vgg_compiler::weights::lineage_with;
 use vgg_compiler::weights::readers::parse;
 
 use super::pickles::archive;
@@ -67,6 +69,26 @@ fn every_changed_byte_is_survived() {
                 let mut changed = whole.clone();
                 changed[position] ^= change;
                 survives(changed, &graph, &|| format!("{name}: byte {position} ^ {change:#x}"));
+            }
+        }
+    }
+}
+
+/// The meta of a file of MatConvNet is read without its layers.
+#[test]
+fn a_changed_meta_is_survived() {
+    for name in ["tiny-meta.mat", "tiny-meta-old.mat", "tiny-meta-net.mat"] {
+        let (path, whole) = (fixture(name), fs::read(fixture(name)).unwrap());
+        for position in (0..whole.len()).step_by(whole.len().div_ceil(500)) {
+            let mut changed = whole.clone();
+            changed[position] ^= 0x41;
+            let cut = whole[..position].to_vec();
+            for content in [changed, cut] {
+                let begin = Instant::now();
+                let found = lineage_with(&path, |_| Ok(content.into())).unwrap();
+                assert!(begin.elapsed() < Duration::from_secs(1), "{name}: byte {position}");
+                // What is taken can be written down.
+                assert!(found.is_none_or(|known| parse_preprocess(&known.to_string()).is_ok()), "{name}: {position}");
             }
         }
     }

@@ -5,5 +5,6 @@
 
 mod converted;
 mod damaged;
+mod lineage;
 mod pickles;
 mod support;

@@ -6,6 +6,7 @@
 //! A file is read with bounds on its bytes, its extents and the memory of its decoder, before any of them is spent.
 
 mod files;
+mod whole;
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
@@ -39,6 +40,8 @@ const FORMATS: [ImageFormat; 5] =
     [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif];
 
 const FORMATS_HELP: &str = "give a PNG, JPEG, WebP, BMP or GIF file";
+
+const DAMAGED_HELP: &str = "fetch the file again, or save it anew";
 
 /// The pixels of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,9 +105,7 @@ impl From<ImageError> for Refusal {
             ImageError::Unsupported(error) => {
                 Self::new(format!("this kind of image is not read: {error}"), "save it as an ordinary PNG or JPEG file")
             }
-            error => {
-                Self::new(format!("the image is damaged or cut off: {error}"), "fetch the file again, or save it anew")
-            }
+            error => Self::new(format!("the image is damaged or cut off: {error}"), DAMAGED_HELP),
         }
     }
 }
@@ -115,8 +116,10 @@ fn decode(content: &[u8], background: [u8; 3]) -> Result<Picture, Refusal> {
         false => Refusal::new("expected an image, found no format that is read", FORMATS_HELP),
     };
     let mut reader = ImageReader::new(Cursor::new(content)).with_guessed_format().map_err(|_| unknown())?;
-    if !reader.format().is_some_and(|format| FORMATS.contains(&format)) {
-        return Err(unknown());
+    let Some(format) = reader.format().filter(|format| FORMATS.contains(format)) else { return Err(unknown()) };
+    let damaged = |what| Refusal::new(format!("the image is damaged or cut off: {what}"), DAMAGED_HELP);
+    if let Some(lacking) = whole::lacks(format, content) {
+        return Err(damaged(lacking));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_EXTENT);
@@ -137,19 +140,22 @@ fn decode(content: &[u8], background: [u8; 3]) -> Result<Picture, Refusal> {
             "make the image smaller first",
         ));
     }
+    if let Some(problem) = whole::too_short(format, content, pixels) {
+        return Err(damaged(problem));
+    }
     // A picture with an orientation that cannot be read is shown as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
     let (width, height) = (image.width() as usize, image.height() as usize);
-    let rgb = if image.color().has_alpha() { composed(&image, background) } else { image.into_rgb8().into_raw() };
+    let rgb = if image.color().has_alpha() { composed(image, background) } else { image.into_rgb8().into_raw() };
     Ok(Picture { width, height, rgb })
 }
 
 /// The image on a background.
-fn composed(image: &DynamicImage, background: [u8; 3]) -> Vec<u8> {
+fn composed(image: DynamicImage, background: [u8; 3]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(3 * image.width() as usize * image.height() as usize);
-    for &[red, green, blue, alpha] in image.to_rgba8().as_raw().as_chunks::<4>().0 {
+    for &[red, green, blue, alpha] in image.into_rgba8().as_raw().as_chunks::<4>().0 {
         let alpha = u32::from(alpha);
         rgb.extend([red, green, blue].iter().zip(background).map(|(&level, behind)| {
             ((u32::from(level) * alpha + u32::from(behind) * (255 - alpha) + 127) / 255) as u8

@@ -13,7 +13,7 @@ use vgg_compiler::ir::Precision;
 use vgg_runtime::Isa;
 
 pub use generated::{Array, run_generated};
-pub use measure::{BOUND, rounding, verify};
+pub use measure::{BOUND, rounding, rounding_bound, verify};
 pub use report::{Generated, Layer, Report, Rounding};
 
 use crate::console;
@@ -33,8 +33,8 @@ use crate::run::{parse_threads, threads};
 /// status alone speaks.
 ///
 /// With --precision both sides compute with the same rounded weights. What the rounding itself costs is told as well: how far the
-/// scores (before a softmax) are from those of the f32 weights, and for how many images the best class is the same. No bound is set
-/// on that.
+/// scores (before a softmax) are from those of the f32 weights, which may be 1e-3 (f16), 8e-3 (bf16) or 2e-2 (int8) of them
+/// (‖a-b‖₂ / ‖b‖₂), and for how many images the best class is the same.
 ///
 /// ONNX Runtime is the library that ORT_DYLIB_PATH names, or else the copy that `cargo xtask ort` has fetched into
 /// target/python of this directory or one above it.
@@ -57,7 +57,9 @@ With --json, whether or not the bounds hold (figures that are not finite are nul
                         it stores no such value,
                \"in_file\" (what an ONNX file calls it)}],
    \"against_f32\": null or {\"max_abs\", \"max_rel\", \"normwise\" (of the scores of rounded weights to those of the f32 ones),
-                         \"images\", \"same_top1\" (images whose best class is the same; null for feature maps)},
+                         \"bound\" (of normwise), \"pass\", \"images\",
+                         \"same_top1\" (images whose best class is the same; null for feature maps),
+                         \"layers\": [{\"name\", \"normwise\"}] (of those that give vectors)},
    \"crate\": null or {\"max_abs\", \"max_rel\", \"normwise\", \"path\", \"bound\", \"pass\"}}")]
 pub struct Arguments {
     #[command(flatten)]
@@ -112,7 +114,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<Exit
     let (mut report, expected) = verify(&graph, &source, &images, &threads, isa, *exact, progress)?;
     report.precision = *precision;
     if let Some(whole) = whole {
-        report.rounding = rounding(&graph, &whole, &source, &images, &threads, isa, *exact, progress)?;
+        report.rounding = rounding(&graph, &whole, *precision, &source, &images, &threads, isa, *exact, progress)?;
     }
     report.model = model.name().to_owned();
     for layer in &mut report.layers {

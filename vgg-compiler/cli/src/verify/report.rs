@@ -58,10 +58,14 @@ pub struct Layer {
 }
 
 /// How far the scores of rounded weights are from those of the f32 weights that they were made of.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rounding {
     /// The difference of the scores, before a softmax.
     pub difference: Difference,
+    /// The largest normwise difference allowed.
+    pub bound: f64,
+    /// The layers that give vectors, in order, and how far their results are apart, normwise.
+    pub layers: Vec<(String, f64)>,
     /// Images.
     pub images: usize,
     /// Images whose best class is the same, for a network of classes.
@@ -83,6 +87,40 @@ impl Layer {
     /// Whether the bound holds. A figure that is not a number does not hold it.
     pub fn pass(&self) -> bool {
         self.worst.normwise <= self.bound
+    }
+}
+
+impl Rounding {
+    /// Whether the bound holds. A figure that is not a number does not hold it.
+    pub fn pass(&self) -> bool {
+        self.difference.normwise <= self.bound
+    }
+
+    /// The layer whose own rounding adds most.
+    fn worst_layer(&self) -> Option<&str> {
+        let mut before = 0.0;
+        let added =
+            self.layers.iter().map(|(name, normwise)| (name, normwise - std::mem::replace(&mut before, *normwise)));
+        added.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(name, _)| name.as_str())
+    }
+
+    /// What is wrong when the bound does not hold.
+    fn problem(&self, precision: Precision) -> Problem {
+        let (figure, bound) = (self.difference.normwise, self.bound);
+        let layer = self.worst_layer().map_or_else(String::new, |layer| format!("layer `{layer}`: "));
+        let smaller = if precision == Precision::Int8 { "`--precision f16`" } else { "`--precision f32`" };
+        let classes = self.same_top1.map_or_else(String::new, |same| {
+            format!("; the best class is the same for {same} of {} images", self.images)
+        });
+        Problem {
+            message: format!(
+                "{layer}{precision} weights put the scores {figure:.2e} (normwise) from those of f32 weights, expected at most {bound:.0e}, \
+                 and most of that comes from this layer{classes}"
+            ),
+            help: Some(format!(
+                "keep them as they are with {smaller}, or see with --input what it costs on images of your own"
+            )),
+        }
     }
 }
 
@@ -113,6 +151,11 @@ impl Report {
 
     /// Whether every bound holds.
     pub fn pass(&self) -> bool {
+        self.agrees() && self.rounding.iter().all(Rounding::pass)
+    }
+
+    /// Whether the bounds hold that concern ONNX Runtime.
+    fn agrees(&self) -> bool {
         self.layers.iter().all(Layer::pass)
             && self.output_layers().next().is_some()
             && self.failed_output().is_none()
@@ -196,6 +239,8 @@ impl Report {
             );
             problems.push(problem);
         }
+        let rounding = self.rounding.iter().filter(|rounding| !rounding.pass());
+        problems.extend(rounding.map(|rounding| rounding.problem(self.precision)));
         Error::all(Status::Comparison, problems)
     }
 
@@ -226,10 +271,14 @@ impl Report {
             object["pass"] = json!(generated.pass());
             object
         });
-        let rounding = self.rounding.map(|rounding| {
+        let rounding = self.rounding.as_ref().map(|rounding| {
             let mut object = figures(rounding.difference);
+            object["bound"] = json!(rounding.bound);
+            object["pass"] = json!(rounding.pass());
             object["images"] = json!(rounding.images);
             object["same_top1"] = json!(rounding.same_top1);
+            let layers = rounding.layers.iter().map(|(name, normwise)| json!({"name": name, "normwise": normwise}));
+            object["layers"] = layers.collect();
             object
         });
         let output = self.output();
@@ -300,7 +349,7 @@ impl Report {
             self.model,
             self.weights,
             self.isa,
-            if self.pass() { "agrees with" } else { "DISAGREES with" },
+            if self.agrees() { "agrees with" } else { "DISAGREES with" },
             self.ort_version
         );
         text + &self.rounding_text()
@@ -308,14 +357,16 @@ impl Report {
 
     /// The line about what the rounding of weights costs, if they are rounded.
     fn rounding_text(&self) -> String {
-        match self.rounding {
-            Some(Rounding { difference, images, same_top1 }) => {
+        match &self.rounding {
+            Some(rounding @ Rounding { difference, bound, images, same_top1, .. }) => {
                 let classes = same_top1.map_or_else(String::new, |same| {
                     format!("; the best class is the same for {same} of {images} images")
                 });
                 format!(
-                    "{} against f32 weights: the scores differ by {:.1e} (normwise){classes}\n",
-                    self.precision, difference.normwise
+                    "{} against f32 weights: the scores differ by {:.1e} (normwise), at most {bound:.0e}: {}{classes}\n",
+                    self.precision,
+                    difference.normwise,
+                    if rounding.pass() { "ok" } else { "FAILED" }
                 )
             }
             None if self.precision != Precision::F32 => {
@@ -373,21 +424,41 @@ mod tests {
     }
 
     #[test]
-    fn what_rounding_costs_is_told_and_fails_nothing() {
-        let difference = Difference { max_abs: 0.5, max_rel: 0.25, normwise: 0.125 };
-        let rounding = Some(Rounding { difference, images: 3, same_top1: Some(2) });
-        let report = Report { precision: Precision::Int8, rounding, ..report(0.0) };
-        assert!(report.pass());
-        let document = report.to_json();
+    fn what_rounding_costs_is_told_and_bounded() {
+        let rounded = |normwise: f64| {
+            let difference = Difference { max_abs: 0.5, max_rel: 0.25, normwise };
+            let layers = vec![("fc6".to_owned(), 0.5 * normwise), ("fc7".to_owned(), 0.75 * normwise)];
+            let rounding = Some(Rounding { difference, bound: 2e-2, layers, images: 3, same_top1: Some(2) });
+            Report { precision: Precision::Int8, rounding, ..report(0.0) }
+        };
+        let good = rounded(0.015625);
+        assert!(good.pass());
+        let document = good.to_json();
         assert_eq!(document["precision"], "int8");
+        let layers = json!([{"name": "fc6", "normwise": 0.0078125}, {"name": "fc7", "normwise": 0.01171875}]);
         assert_eq!(
             document["against_f32"],
-            json!({"max_abs": 0.5, "max_rel": 0.25, "normwise": 0.125, "images": 3, "same_top1": 2})
+            json!({"max_abs": 0.5, "max_rel": 0.25, "normwise": 0.015625, "bound": 0.02, "pass": true, "images": 3,
+                   "same_top1": 2, "layers": layers})
         );
-        let text = report.to_text();
-        let line = "int8 against f32 weights: the scores differ by 1.2e-1 (normwise); the best class is the same for 2 of 3 images";
+        let text = good.to_text();
+        let line = "int8 against f32 weights: the scores differ by 1.6e-2 (normwise), at most 2e-2: ok; the best class is the same \
+                    for 2 of 3 images";
         assert!(text.contains(line) && text.contains("seeded:0 rounded to int8"), "{text}");
-        let unknown = Report { rounding: None, ..report };
+        for normwise in [0.0201, f64::INFINITY, f64::NAN] {
+            let bad = rounded(normwise);
+            assert!(!bad.pass(), "{normwise}");
+            let document = bad.to_json();
+            assert_eq!((&document["pass"], &document["against_f32"]["pass"]), (&json!(false), &json!(false)));
+            let text = bad.to_text();
+            // ONNX Runtime computes with the same rounded weights.
+            assert!(text.contains(": agrees with ONNX Runtime") && text.contains("at most 2e-2: FAILED"), "{text}");
+            let failure = bad.failure().to_string();
+            assert!(failure.starts_with("error: layer `fc") && failure.contains("expected at most 2e-2"), "{failure}");
+            assert!(failure.contains("\nhelp: ") && failure.contains("`--precision f16`"), "{failure}");
+        }
+        assert!(rounded(0.0201).failure().to_string().starts_with("error: layer `fc6`: "));
+        let unknown = Report { rounding: None, ..good };
         assert_eq!(unknown.to_json()["against_f32"], Value::Null);
         assert!(unknown.to_text().contains("int8 against f32 weights: not known"), "{}", unknown.to_text());
     }

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { file, output, model, asked } = arguments;
     let mut model = Model::open(model)?;
-    let source = file_source(file.clone())?;
+    let source = file_source(file.clone(), progress)?;
     decide(&mut model, &source, asked, progress)?;
     convert(&model, &source, output, progress)?;
     let size = output.metadata().map(|found| format!(" ({})", bytes(found.len()))).unwrap_or_default();

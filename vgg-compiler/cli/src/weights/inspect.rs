@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use vgg_compiler::onnx;
-use vgg_compiler::weights::SourceTensor;
 use vgg_compiler::weights::readers::{self, SourceFormat, WeightsFile};
+use vgg_compiler::weights::{SourceTensor, WeightsSource};
 
 use super::identify::{Fit, identify, outline};
 use super::statistics::Statistics;
 use crate::console;
 use crate::error::Error;
+use crate::lineage;
+use crate::mapped;
 use crate::progress::{Progress, Unit};
 use crate::table::{Align, Table};
 
@@ -25,6 +27,7 @@ Examples:
 
 With --json (numbers of tensors are null where a tensor has no finite element):
   {\"file\", \"format\", \"convention\" (whose names and layout), \"colour_order\" (of the published files of that kind, or null),
+   \"preprocessing\" (what the file itself records, as `vgg show --json` has it, or null),
    \"network\" (as the file calls it, or null), \"layers\" (in the notation of .vgg files), \"notes\": [..],
    \"tensors\": [{\"name\", \"shape\": [..], \"dtype\", \"min\", \"max\", \"mean\", \"std\", \"not_finite\", \"denormal\"}],
    \"fits\": [{\"model\", \"certainty\": \"certain\"|\"likely\", \"reasons\": [..]}],
@@ -39,11 +42,23 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), Error> {
     let Arguments { file: path, json } = arguments;
-    let file = if onnx::is_onnx(path) {
-        let onnx::Imported { tensors, recognised, notes, .. } = onnx::import(path, &onnx::ImportOptions::default())?;
-        readers::imported(&tensors, std::iter::once(format!("recognised as {recognised}")).chain(notes).collect())
+    let (file, preprocess) = if onnx::is_onnx(path) {
+        let onnx::Imported { network, tensors, recognised, notes, .. } =
+            onnx::import(path, &onnx::ImportOptions::default())?;
+        let notes = std::iter::once(format!("recognised as {recognised}")).chain(notes).collect();
+        (readers::imported(&tensors, notes), network.preprocess().cloned())
     } else {
-        readers::open(path)?
+        let mut file = readers::open(path)?;
+        let recorded = match file.preprocess.take() {
+            None => mapped::lineage(&WeightsSource::File(path.clone())),
+            recorded => Ok(recorded),
+        };
+        // A file that no command computes with is shown.
+        let recorded = recorded.unwrap_or_else(|error| {
+            file.notes.push(error.to_string());
+            None
+        });
+        (file, recorded)
     };
     let width = |tensor: &SourceTensor| tensor.view.element().width() as u64;
     let total = file.tensors.iter().map(|tensor| tensor.view.len() as u64 * width(tensor)).sum();
@@ -70,6 +85,7 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
             "format": file.container.name(),
             "convention": file.source.name(),
             "colour_order": file.source.colour_order().map(|order| order.to_string()),
+            "preprocessing": preprocess.as_ref().map(lineage::document),
             "network": file.network,
             "layers": outline(&file),
             "notes": file.notes,
@@ -92,7 +108,11 @@ pub(crate) fn execute(arguments: &Arguments, progress: &Progress) -> Result<(), 
     if file.source != SourceFormat::Unknown {
         text += &format!("convention: {}\n", file.source.name());
     }
-    let known = fits.first().map(|_| file.source);
+    if let Some(preprocess) = &preprocess {
+        text += &format!("preprocessing: {}\n", preprocess.described());
+    }
+    // What the file says itself counts, not what others of its kind are.
+    let known = fits.first().map(|_| file.source).filter(|_| preprocess.is_none());
     for clause in
         known.and_then(SourceFormat::preprocessing).into_iter().chain(known.and_then(SourceFormat::class_order))
     {

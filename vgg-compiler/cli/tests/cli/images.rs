@@ -208,6 +208,9 @@ fn trained_classes_are_recognised_by_name() {
 fn a_bad_image_is_reported_and_the_others_are_computed() {
     let place = Place::new();
     place.write("broken.png", &std::fs::read(image("cat.png")).unwrap()[..3000]);
+    // Decoders of JPEG make grey of what is missing.
+    let jpeg = std::fs::read(image("cat.jpg")).unwrap();
+    place.write("half.jpg", &jpeg[..jpeg.len() / 2]);
     place.write("text.jpg", "no image");
     place.write("empty.gif", "");
     std::fs::create_dir(place.path("none")).unwrap();
@@ -223,6 +226,7 @@ fn a_bad_image_is_reported_and_the_others_are_computed() {
         "--image",
         "broken.png",
         &cat,
+        "half.jpg",
         "text.jpg",
         "empty.gif",
         "missing.png",
@@ -238,9 +242,10 @@ fn a_bad_image_is_reported_and_the_others_are_computed() {
     assert_eq!(npy::read_f32(&place.path("pool1.npy")).unwrap().0[0], 2);
     let refused: Vec<&str> =
         document["refused"].as_array().unwrap().iter().map(|entry| entry["file"].as_str().unwrap()).collect();
-    assert_eq!(refused, ["none", "*.tiff", "broken.png", "text.jpg", "empty.gif", "missing.png"]);
+    assert_eq!(refused, ["none", "*.tiff", "broken.png", "half.jpg", "text.jpg", "empty.gif", "missing.png"]);
     for expected in [
         "error: broken.png: the image is damaged or cut off",
+        "error: half.jpg: the image is damaged or cut off: there is no end of image",
         "error: text.jpg: expected an image, found no format that is read",
         "error: empty.gif: the file is empty",
         "error: missing.png: cannot read the file",
@@ -409,6 +414,114 @@ fn mean_images_are_part_of_the_weights() {
     for (weights, expected) in [("nan.safetensors", "holds NaN or infinity"), ("short.safetensors", "claims bytes")] {
         let stderr = place.fails(3, &["run", "net.vgg", "--weights", weights, "--image", &cat]);
         assert!(stderr.contains("`vgg.mean`") && stderr.contains(expected), "{stderr}");
+    }
+}
+
+/// A model of pixels is read back as the network behind them and its preprocessing: nothing is done twice, and nothing left out.
+#[test]
+fn a_model_of_pixels_is_read_back() {
+    let place = Place::empty();
+    let cat = image("cat.png");
+    let mean: Vec<f32> = (0..3 * 16 * 16).map(|index| 90.0 + (index % 61) as f32).collect();
+    npy::write_f32(&place.path("mean.npy"), &[3, 16, 16], &mean).unwrap();
+    let net = "conv3-4, maxpool; fc-5, softmax }";
+    for (channels, preprocess, image) in [
+        (3, "torchvision(resize 18)", false),
+        (3, "caffe-vgg(resize 16)", false),
+        (3, "(rgb, range 255, stretch)", false),
+        (3, "caffe-cnn(resize 20)", true),
+        (1, "(grey, range 1, mean 0.286, std 0.353, stretch)", false),
+    ] {
+        place.write("net.vgg", format!("Net: {channels} x 16 x 16 {{ preprocess {preprocess}; {net}"));
+        let mut export =
+            vec!["export", "net.vgg", "-o", "pixels.onnx", "--weights", "seeded:4", "--preprocess-in-graph"];
+        let mut run = vec!["run", "net.vgg", "--weights", "seeded:4", "--image", &cat, "--output", "a.npy"];
+        if image {
+            let asked = ["--preprocess", preprocess, "--mean-image", "mean.npy"];
+            export.extend(asked);
+            run.extend(asked);
+        }
+        place.ok(&export);
+        place.ok(&run);
+        let (_, stderr) = place.exits(0, &["run", "pixels.onnx", "--image", &cat, "--output", "b.npy"]);
+        assert_eq!(place.read("a.npy"), place.read("b.npy"), "{preprocess}");
+        assert!(
+            stderr.contains("the nodes that make the input of pixels are taken off") && !stderr.contains("warning")
+        );
+        let [declared, found] = ["net.vgg", "pixels.onnx"].map(|model| place.json(&["show", model, "--json"]));
+        if !image {
+            assert_eq!(found["preprocessing"], declared["preprocessing"], "{preprocess}");
+        }
+        assert_eq!((&found["input"], &found["steps"]), (&declared["input"], &declared["steps"]), "{preprocess}");
+        // Again with the nodes, which are the same.
+        place.ok(&["export", "pixels.onnx", "-o", "again.onnx", "--preprocess-in-graph"]);
+        place.ok(&["run", "again.onnx", "--image", &cat, "--output", "b.npy"]);
+        assert_eq!(place.read("a.npy"), place.read("b.npy"), "{preprocess}");
+    }
+
+    // A file whose nodes and metadata contradict each other is refused: here the deviation of grey.
+    let file = place.read("again.onnx");
+    let std = file.windows(4).position(|bytes| bytes == 0.353f32.to_le_bytes()).unwrap();
+    let changed = [&file[..std], &0.35f32.to_le_bytes(), &file[std + 4..]].concat();
+    place.write("changed.onnx", changed);
+    let stderr = place.fails(3, &["show", "changed.onnx"]);
+    assert!(
+        stderr.contains("its first nodes are not those that its metadata `vgg.preprocessing` describe"),
+        "{stderr}"
+    );
+}
+
+/// As Keras exports a network with its `preprocess_input`: the nodes of a model of pixels, on floats and without a word in the metadata.
+#[test]
+fn what_the_graph_does_itself_is_not_done_again_unsaid() {
+    let place = Place::empty();
+    let cat = image("cat.png");
+    let own = |preprocess: &str, name: &str| {
+        place.write("net.vgg", format!("Net: 3 x 16 x 16 {{ preprocess {preprocess}; conv3-4, maxpool; fc-5 }}"));
+        place.ok(&["export", "net.vgg", "-o", "pixels.onnx", "--weights", "seeded:4", "--preprocess-in-graph"]);
+        let mut file = place.read("pixels.onnx");
+        let find = |file: &[u8], bytes: &[u8]| file.windows(bytes.len()).position(|found| found == bytes).unwrap();
+        let key = find(&file, b"vgg.preprocessing");
+        file[key + 4] = b'P';
+        // The type of the input's elements: field 1 of its tensor type, 2 for uint8 and 1 for float.
+        let input = file
+            .windows(7)
+            .rposition(|found| found == b"\x0a\x05image")
+            .unwrap_or_else(|| find(&file, b"\x05image\x12"));
+        let kind = input + find(&file[input..], b"\x08\x02");
+        file[kind + 1] = 1;
+        place.write(name, file);
+        place.ok(&["run", "net.vgg", "--weights", "seeded:4", "--image", &cat, "--output", "a.npy"]);
+    };
+    let warnings = |preprocess: &str| {
+        let run = ["run", "keras.onnx", "--preprocess", preprocess, "--image", &cat, "--output", "b.npy"];
+        let (_, stderr) = place.exits(0, &run);
+        assert!(stderr.contains("the graph itself changes its input: it "), "{stderr}");
+        stderr.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let agree = || {
+        let [expected, found] = ["a.npy", "b.npy"].map(|name| npy::read_f32(&place.path(name)).unwrap().1);
+        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+        norm(&mut expected.iter().zip(&found).map(|(a, b)| a - b)) < 1e-4 * norm(&mut expected.iter().copied())
+    };
+    own("keras", "keras.onnx");
+    let stderr = place.fails(2, &["run", "keras.onnx", "--image", &cat]);
+    assert!(stderr.contains("puts its channels in another order, adds -103.939 -116.779 -123.68 to it"), "{stderr}");
+    assert!(warnings("rgb, range 255, stretch, nearest").is_empty());
+    assert!(agree());
+    for twice in ["keras", "bgr, range 255, stretch, nearest", "torchvision"] {
+        let said = warnings(twice);
+        assert!(
+            said.len() == 1 && said[0].contains("does so before it: give what the graph is to be given"),
+            "{said:?}"
+        );
+        assert!(!agree(), "{twice}");
+    }
+    own("(rgb, range 1, mean 0.5, std 0.25, stretch)", "keras.onnx");
+    assert!(warnings("rgb, range 255, stretch").is_empty());
+    assert!(agree());
+    for twice in ["rgb, range 1, stretch", "rgb, range 255, std 2, stretch"] {
+        assert_eq!(warnings(twice).len(), 1, "{twice}");
     }
 }
 

@@ -131,7 +131,7 @@ fn bench_reports_the_precision_and_counts_its_bytes() {
 #[test]
 fn verify_compares_the_rounded_network_and_tells_what_rounding_costs() {
     let place = place();
-    let verify = |arguments: &[&str]| {
+    let verify_to = |status: i32, arguments: &[&str]| {
         let head = place.path("head.vgg");
         let input = place.path("x.npy");
         let mut command = place.vgg(&["verify", head.to_str().unwrap(), "--input", input.to_str().unwrap()]);
@@ -141,14 +141,19 @@ fn verify_compares_the_rounded_network_and_tells_what_rounding_costs() {
         let output = command.args(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
-        stdout
+        assert_eq!(output.status.code(), Some(status), "{stdout}{stderr}");
+        (stdout, stderr)
     };
+    let verify = |arguments: &[&str]| verify_to(0, arguments).0;
     for (precision, bound) in BOUNDS {
         let document: Value = serde_json::from_str(&verify(&["--precision", precision, "--json"])).unwrap();
         assert_eq!((&document["precision"], &document["pass"]), (&json!(precision), &json!(true)), "{document}");
         let cost = &document["against_f32"];
-        assert_eq!(keys(cost), ["max_abs", "max_rel", "normwise", "images", "same_top1"]);
+        assert_eq!(keys(cost), ["max_abs", "max_rel", "normwise", "bound", "pass", "images", "same_top1", "layers"]);
+        assert_eq!((&cost["bound"], &cost["pass"]), (&json!(bound), &json!(true)), "{precision}");
+        let layers: Vec<&str> =
+            cost["layers"].as_array().unwrap().iter().map(|layer| layer["name"].as_str().unwrap()).collect();
+        assert_eq!(layers.last(), Some(&"prob"), "{layers:?}");
         let normwise = cost["normwise"].as_f64().unwrap();
         assert!(normwise > 1e-6 && normwise < bound, "{precision}: {cost}");
         assert_eq!((&cost["images"], &cost["same_top1"]), (&json!(3), &json!(3)), "{precision}");
@@ -165,4 +170,32 @@ fn verify_compares_the_rounded_network_and_tells_what_rounding_costs() {
     let file = place.path("head.safetensors");
     let text = verify(&["--precision", "int8", "--weights", file.to_str().unwrap()]);
     assert!(text.contains("int8 against f32 weights: not known"), "{text}");
+
+    // A last layer of weights so small that nothing is left of them as f16: the scores are lost.
+    place.ok(&["export", "head.vgg", "-o", "whole.onnx", "--external"]);
+    let mut bytes = place.read("whole.safetensors");
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..data]).unwrap();
+    let last = header
+        .as_object()
+        .unwrap()
+        .keys()
+        .rfind(|key| key.starts_with("classifier") && key.ends_with(".weight"))
+        .unwrap();
+    let last = last.trim_end_matches(".weight");
+    for (part, factor) in [("weight", 1e-7), ("bias", 0.0)] {
+        let place = |end: usize| header[format!("{last}.{part}")]["data_offsets"][end].as_u64().unwrap() as usize;
+        for number in bytes[data + place(0)..data + place(1)].as_chunks_mut().0 {
+            *number = (f32::from_le_bytes(*number) * factor).to_le_bytes();
+        }
+    }
+    place.write("small.safetensors", bytes);
+    let small = place.path("small.safetensors");
+    let small = ["--precision", "f16", "--weights", small.to_str().unwrap()];
+    let (text, stderr) = verify_to(1, &small);
+    assert!(text.contains("at most 1e-3: FAILED") && text.contains(": agrees with ONNX Runtime"), "{text}");
+    assert!(stderr.contains("error: layer `fc4`: f16 weights put the scores "), "{stderr}");
+    assert!(stderr.contains("expected at most 1e-3") && stderr.contains("help: keep them as they are"), "{stderr}");
+    let (document, _) = verify_to(1, &[&small[..], &["--json"]].concat());
+    assert_eq!(serde_json::from_str::<Value>(&document).unwrap()["pass"], json!(false));
 }

@@ -11,6 +11,10 @@ fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name).to_str().unwrap().to_owned()
 }
 
+fn photo() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images/cat.png").to_str().unwrap().to_owned()
+}
+
 fn place() -> Place {
     let place = Place::empty();
     place.write("tiny.vgg", TINY);
@@ -94,6 +98,78 @@ fn colours_and_classes_that_the_source_does_not_have_are_doubted() {
     assert!(!place.exits(0, &again).1.contains("warning: "));
 }
 
+/// A file of MatConvNet says itself how images become its input, and that is what is done, recorded and shown.
+#[test]
+fn what_a_matlab_file_says_of_images_is_done() {
+    let place = place();
+    let (mat, photo) = (fixture("tiny-meta.mat"), photo());
+    let text = "rgb, range 255, mean image, resize 10, bilinear, classes imagenet";
+    let run = |model: &str, weights: &str, output: &str| {
+        place.ok(&["run", model, "--weights", weights, "--image", &photo, "--logits", "--output", output]);
+        place.read(output)
+    };
+    let expected = run("tiny.vgg", &mat, "a.npy");
+    place.ok(&["weights", "convert", &mat, "-o", "a.safetensors", "--for", "tiny.vgg"]);
+    assert_eq!(run("tiny.vgg", "a.safetensors", "b.npy"), expected);
+    // What the file is believed to say, said by hand: numbers of the fixture's formula, as a mean image.
+    let mean: Vec<f32> = (0..3)
+        .flat_map(|channel| (0..64).map(move |pixel| ((pixel * 3 + channel) * 37 + 77) % 251))
+        .map(|level| (level as f32 - 125.0) / 64.0 + 120.0)
+        .collect();
+    vgg_runtime::npy::write_f32(&place.path("mean.npy"), &[3, 8, 8], &mean).unwrap();
+    let by_hand = ["--preprocess", "rgb, range 255, resize 10, classes imagenet", "--mean-image", "mean.npy"];
+    let plain = fixture("tiny.pth");
+    let arguments = ["run", "tiny.vgg", "--weights", &plain, "--image", &photo, "--output", "c.npy"];
+    place.ok(&[&arguments[..], &by_hand].concat());
+    assert_eq!(place.read("c.npy"), expected);
+
+    for file in [mat.as_str(), "a.safetensors"] {
+        let document = place.json(&["weights", "inspect", file, "--json"]);
+        assert_eq!(document["preprocessing"]["text"], text, "{file}");
+        assert!(place.ok(&["weights", "inspect", file]).contains(&format!("\npreprocessing: {text}\n")), "{file}");
+    }
+    assert!(place.json(&["weights", "inspect", &plain, "--json"])["preprocessing"].is_null());
+
+    // Whoever says otherwise is told, once.
+    place.write("other.vgg", TINY.replace("{ conv", "{ preprocess keras(resize 8); conv"));
+    let stderr = place.fails(3, &["run", "other.vgg", "--weights", &mat, "--image", &photo]);
+    assert!(stderr.contains(&format!("the weights were trained with {text}, but")), "{stderr}");
+    let decided = ["run", "tiny.vgg", "--weights", &mat, "--image", &photo, "--preprocess", "caffe-vgg(resize 8)"];
+    let (_, stderr) = place.exits(0, &decided);
+    let warnings: Vec<&str> = stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("they differ in colour order, mean, resizing"), "{stderr}");
+}
+
+/// A mean image as Caffe keeps it: blue first, and its centre where it is larger than the input.
+#[test]
+fn a_mean_image_of_caffe_is_subtracted() {
+    let place = Place::empty();
+    let (mean, photo) = (fixture("mean.binaryproto"), photo());
+    // The fixture's formula: [1, 3, 2, 2] of seed 1.
+    let levels: Vec<f32> = (0..12).map(|index| (((index * 37 + 11) % 251) as f32 - 125.0) / 64.0).collect();
+    for (extent, colours) in [(2, "bgr"), (2, "rgb"), (1, "bgr")] {
+        place.write("mirror.vgg", format!("Mirror: 3 x {extent} x {extent} {{ maxpool(1, stride 1) }}"));
+        let preprocess = format!("{colours}, range 255, stretch");
+        let run = |output: &str, more: &[&str]| {
+            let run = ["run", "mirror.vgg", "--image", &photo, "--preprocess", &preprocess, "--output", output];
+            place.ok(&[&run[..], more].concat());
+            vgg_runtime::npy::read_f32(&place.path(output)).unwrap().1
+        };
+        let (plain, centred) = (run("a.npy", &[]), run("b.npy", &["--mean-image", &mean]));
+        let area = extent * extent;
+        for (index, (plain, centred)) in plain.iter().zip(&centred).enumerate() {
+            let (channel, pixel) = (index / area, index % area);
+            let channel = if colours == "rgb" { 2 - channel } else { channel };
+            assert_eq!(plain - centred, levels[4 * channel + pixel], "{colours} {extent}: {index}");
+        }
+    }
+    place.write("mirror.vgg", "Mirror: 3 x 4 x 4 { maxpool(1, stride 1) }");
+    let run =
+        ["run", "mirror.vgg", "--image", &photo, "--preprocess", "bgr, range 255, stretch", "--mean-image", &mean];
+    let stderr = place.fails(3, &run);
+    assert!(stderr.contains("has shape [3, 2, 2], expected [3, 4, 4] or larger"), "{stderr}");
+}
+
 #[test]
 fn every_command_takes_every_format_and_says_what_it_did() {
     let place = place();
@@ -138,7 +214,19 @@ fn weights_are_inspected() {
     let document = place.json(&["weights", "inspect", &fixture("tiny-f16.pth"), "--json"]);
     assert_eq!(
         keys(&document),
-        ["file", "format", "convention", "colour_order", "network", "layers", "notes", "tensors", "fits", "closest"]
+        [
+            "file",
+            "format",
+            "convention",
+            "colour_order",
+            "preprocessing",
+            "network",
+            "layers",
+            "notes",
+            "tensors",
+            "fits",
+            "closest"
+        ]
     );
     assert_eq!(document["format"], "torch-zip");
     assert_eq!(document["convention"], "torchvision");

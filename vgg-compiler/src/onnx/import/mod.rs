@@ -23,8 +23,10 @@ mod lower;
 mod net;
 mod node;
 mod operator;
+mod own_changes;
 mod passes;
 mod pick;
+mod pixels;
 mod print;
 mod raise;
 mod read;
@@ -55,6 +57,7 @@ use error::{Refusal, printable};
 use external::Externals;
 pub use lower::Alias;
 use lower::Lowered;
+pub use own_changes::OwnChanges;
 use raise::Raised;
 pub use sniff::is_onnx;
 pub use supported::SUPPORTED;
@@ -88,6 +91,8 @@ pub struct Imported {
     pub aliases: Vec<Alias>,
     /// Where the weights came from, when this compiler wrote the file.
     pub weights: Option<String>,
+    /// What the file's graph itself does with its input, when nothing is recorded of images.
+    pub own_changes: Option<OwnChanges>,
     /// The network as text after the pass that was asked for.
     pub printed: Option<String>,
 }
@@ -139,17 +144,29 @@ fn refused(path: &Path, Refusal { problem, help }: Refusal) -> ImportError {
 }
 
 fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str, options: &ImportOptions) -> Result<Imported, Refusal> {
-    let model = ModelProto::decode(bytes)
+    let mut model = ModelProto::decode(bytes)
         .map_err(|error| Refusal::damaged(format!("not an ONNX file, or cut off: {error}")))?;
     let folder = folder.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let mut recorded = preprocess(&model);
+    let pixels = match (&mut model.graph, &mut recorded) {
+        (Some(graph), Ok(Some(preprocess))) => pixels::take_off(graph, preprocess)?,
+        _ => false,
+    };
     let mut net = read::read(&model, options.input_shape.as_deref(), &mut Externals::new(folder))?;
+    if pixels {
+        net.note("the nodes that make the input of pixels are taken off: they are its preprocessing");
+    }
     let weights = model.metadata_props.iter().find(|entry| entry.key.as_deref() == Some("vgg.weights"));
     let weights = weights.and_then(|entry| entry.value.as_deref()).map(printable);
-    let preprocess = preprocess(&model).unwrap_or_else(|note| {
+    drop(model);
+    let preprocess = recorded.unwrap_or_else(|note| {
         net.notes.insert(note);
         None
     });
-    drop(model);
+    let own_changes = if preprocess.is_none() { own_changes::of(&net) } else { None };
+    if let Some(OwnChanges { text, .. }) = &own_changes {
+        net.note(&format!("the graph itself changes its input: it {text}"));
+    }
     let wanted = |name: &str| options.print_after.as_deref() == Some(name);
     let mut printed = wanted("read").then(|| net.to_string());
     for pass in passes::ALL {
@@ -185,13 +202,13 @@ fn import_bytes(bytes: Bytes, folder: Option<&Path>, stem: &str, options: &Impor
         Ok((spec, layers, recognised)) => {
             let (tensors, aliases) = renamed(&spec, &layers, tensors, aliases);
             let (network, notes) = (Network::Declared(Box::new(spec)), notes_left(notes));
-            Ok(Imported { network, tensors, notes, recognised, aliases, weights, printed })
+            Ok(Imported { network, tensors, notes, recognised, aliases, weights, own_changes, printed })
         }
         Err(lacks) => {
             let closest = recognise::closest(&sketch);
             let recognised = format!("a graph that the notation cannot say: {lacks}; {closest}");
             let (network, notes) = (Network::Graph { graph: Box::new(graph), lacks }, notes_left(notes));
-            Ok(Imported { network, tensors, notes, recognised, aliases, weights, printed })
+            Ok(Imported { network, tensors, notes, recognised, aliases, weights, own_changes, printed })
         }
     }
 }

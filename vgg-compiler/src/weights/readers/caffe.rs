@@ -68,6 +68,18 @@ pub(super) fn is_blob(data: &Bytes) -> bool {
     extents == 4
 }
 
+/// The mean image in `data`, a single blob: [channels, height, width].
+pub(super) fn mean_image(data: Bytes) -> Result<Tensor, String> {
+    let blob = blob(data)?;
+    match *blob.shape() {
+        [1, channels, height, width] => {
+            let image = blob.reshaped(&[channels, height, width]).ok_or("its extents are too large to address")?;
+            Ok(image.to_tensor())
+        }
+        ref other => Err(format!("its blob has the extents {other:?}, expected [1, channels, height, width]")),
+    }
+}
+
 /// The network in `data`.
 pub(super) fn read(data: Bytes) -> Result<WeightsFile, Problem> {
     let mut network = None;
@@ -139,6 +151,7 @@ pub(super) fn read(data: Bytes) -> Result<WeightsFile, Problem> {
         layers: found,
         lrn_layers: Some(lrn_layers),
         notes: Vec::new(),
+        preprocess: None,
     })
 }
 

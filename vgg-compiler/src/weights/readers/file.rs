@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::lineage::SourceFormat;
+use crate::preprocess::Preprocess;
 use crate::weights::view::{SourceTensor, View};
 
 /// The container of a file, told by its content.
@@ -128,6 +129,8 @@ pub struct WeightsFile {
     pub lrn_layers: Option<usize>,
     /// What was found and done, a sentence each.
     pub notes: Vec<String>,
+    /// How images become the input, where a file of this format says so: that of MatConvNet does.
+    pub preprocess: Option<Preprocess>,
 }
 
 impl WeightsFile {

@@ -247,6 +247,7 @@ fn assemble(container: Container, mut found: Vec<Layer>, numbered: bool) -> Weig
         layers: Vec::new(),
         lrn_layers: None,
         notes: Vec::new(),
+        preprocess: None,
     };
     for (name, variables) in found {
         let mut layer = SourceLayer { name: caffe_name(&name), ..SourceLayer::default() };

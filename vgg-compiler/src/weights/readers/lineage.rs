@@ -104,8 +104,12 @@ impl SourceFormat {
 
 impl WeightsFile {
     /// What speaks against `preprocess` for these weights: the colours or the classes of the published files of its kind are in another
-    /// order. A clause; none for files that may be of any kind, as those with torchvision's names that a conversion wrote.
+    /// order. A clause; none for files that may be of any kind, as those with torchvision's names that a conversion wrote, and for those that
+    /// say themselves how images become their input.
     pub fn doubt(&self, preprocess: &Preprocess) -> Option<String> {
+        if self.preprocess.is_some() {
+            return None;
+        }
         let common = matches!(self.container, Container::Safetensors | Container::Onnx);
         if common && !matches!(self.source, SourceFormat::Timm | SourceFormat::CaffeInTorch) {
             return None;

@@ -4,6 +4,8 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::Read;
+
 use bytes::Bytes;
 use flate2::read::ZlibDecoder;
 
@@ -63,8 +65,12 @@ impl Array {
     }
 }
 
-/// The variables of the file `data`, by their names.
-pub(super) fn read(data: Bytes, budget: &mut Budget) -> Result<Vec<(String, Array)>, Problem> {
+/// The variables of the file `data` that are `wanted` by their names; of the others no more is unpacked than the name.
+pub(super) fn read(
+    data: Bytes,
+    wanted: impl Fn(&str) -> bool,
+    budget: &mut Budget,
+) -> Result<Vec<(String, Array)>, Problem> {
     let mut cursor = Cursor::new(data);
     let header = cursor.take(128)?;
     match header.get(124..) {
@@ -81,17 +87,36 @@ pub(super) fn read(data: Bytes, budget: &mut Budget) -> Result<Vec<(String, Arra
         let content = match kind {
             MATRIX => content,
             COMPRESSED => {
-                let mut unpacked = Cursor::new(Bytes::from(budget.unpack(ZlibDecoder::new(&content[..]))?));
-                match element(&mut unpacked)? {
+                let mut packed = ZlibDecoder::new(&content[..]);
+                let mut head = Vec::new();
+                // What is damaged is found by who unpacks the rest.
+                let readable = packed.by_ref().take(HEAD).read_to_end(&mut head).is_ok();
+                if readable && name(head.get(8..).unwrap_or_default()).is_some_and(|name| !wanted(&name)) {
+                    continue;
+                }
+                let whole = budget.unpack(ZlibDecoder::new(&content[..]))?;
+                match element(&mut Cursor::new(whole.into()))? {
                     (MATRIX, content) => content,
                     (kind, _) => return Err(format!("a compressed element of type {kind}, expected an array").into()),
                 }
             }
             kind => return Err(format!("an element of type {kind}, expected an array").into()),
         };
-        variables.push(reader.array(content, 0)?);
+        if name(&content).is_none_or(|name| wanted(&name)) {
+            variables.push(reader.array(content, 0)?);
+        }
     }
     Ok(variables)
+}
+
+/// Bytes of an array that hold its name: four tags, the flags, the extents, and 63 characters.
+const HEAD: u64 = 256;
+
+/// The name of an array, when it has the parts of one of numbers, texts, cells or structures.
+fn name(content: &[u8]) -> Option<String> {
+    let mut cursor = Cursor::new(Bytes::copy_from_slice(content.get(..HEAD as usize).unwrap_or(content)));
+    let (_flags, _extents, (_, name)) = (element(&mut cursor), element(&mut cursor), element(&mut cursor).ok()?);
+    Some(String::from_utf8_lossy(&name).into_owned())
 }
 
 /// An element: its type and its content. What fills it up to eight bytes is passed over.

@@ -16,7 +16,9 @@ use super::budget::Budget;
 use super::file::{Container, Part, Role, SourceLayer, WeightsFile};
 use super::lineage::SourceFormat;
 use super::mat::{self, Array};
+use super::meta::{Meta, meta};
 use super::problem::Problem;
+use crate::preprocess::Preprocess;
 use crate::weights::tensors::Tensor;
 use crate::weights::view::{SourceTensor, View};
 
@@ -25,10 +27,8 @@ const NOT_MATCONVNET: &str = "only networks of MatConvNet are read from MATLAB f
 
 /// The network in `data`.
 pub(super) fn read(data: Bytes, budget: &mut Budget) -> Result<WeightsFile, Problem> {
-    let variables = mat::read(data, budget)?;
-    let variable = |name: &str| variables.iter().find(|(found, _)| found == name).map(|(_, value)| value);
-    let net = variable("net");
-    let found = |name: &str| variable(name).or_else(|| net?.field(name));
+    let variables = Variables(mat::read(data, |_| true, budget)?);
+    let found = |name: &str| variables.find(name);
     let layers = match found("layers") {
         Some(Array::Cell(layers)) if found("params").is_none() => layers,
         Some(_) => {
@@ -50,6 +50,7 @@ pub(super) fn read(data: Bytes, budget: &mut Budget) -> Result<WeightsFile, Prob
         layers: Vec::new(),
         lrn_layers: Some(0),
         notes: Vec::new(),
+        preprocess: None,
     };
     for (index, layer) in layers.iter().enumerate() {
         let text = |field: &str| layer.field(field).and_then(Array::text);
@@ -83,10 +84,33 @@ pub(super) fn read(data: Bytes, budget: &mut Budget) -> Result<WeightsFile, Prob
     if file.tensors.is_empty() {
         return Err(Problem::new("its layers have no numbers", NOT_MATCONVNET));
     }
-    let meta = |name: &str| found("meta").and_then(|meta| meta.field(name)).or_else(|| found(name));
-    file.notes.extend(meta("normalization").and_then(mean));
-    file.notes.extend(meta("classes").and_then(classes));
+    let Meta { preprocess, notes } = variables.meta();
+    file.preprocess = preprocess;
+    file.notes = notes;
     Ok(file)
+}
+
+/// How images become the input of the network in `data`, when its meta says so. Its numbers are not read where they are a variable of their own.
+pub(super) fn lineage(data: Bytes, budget: &mut Budget) -> Result<Option<Preprocess>, Problem> {
+    let wanted = |name: &str| matches!(name, "net" | "meta" | "normalization" | "classes");
+    Ok(Variables(mat::read(data, wanted, budget)?).meta().preprocess)
+}
+
+/// The variables of a file.
+struct Variables(Vec<(String, Array)>);
+
+impl Variables {
+    /// A part of the network: a variable of its own, or a field of `net`.
+    fn find(&self, name: &str) -> Option<&Array> {
+        let variable = |name: &str| self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value);
+        variable(name).or_else(|| variable("net")?.field(name))
+    }
+
+    /// What it says of images: in `meta`, and before 1.0-beta17 beside the layers.
+    fn meta(&self) -> Meta {
+        let part = |name: &str| self.find("meta").and_then(|meta| meta.field(name)).or_else(|| self.find(name));
+        meta(part("normalization"), part("classes"))
+    }
 }
 
 /// The numbers of a layer, in the form of newer and older releases.
@@ -146,31 +170,4 @@ fn norm(file: &mut WeightsFile, name: String, scale: &View, shift: &View, moment
     layer.parts.insert(Role::Variance, Part { tensor, view: column(&|&[_, deviation]| deviation * deviation) });
     file.layers.push(layer);
     Ok(())
-}
-
-/// What the file says of the mean that is subtracted from images.
-fn mean(normalization: &Array) -> Option<String> {
-    let image = normalization.field("averageImage")?.numbers()?;
-    let (mut sums, mut count) = ([0.0; 3], 0usize);
-    match image.shape() {
-        &[_, _, 3] | &[3, 1] | &[1, 3] => image.for_each(&mut |value| {
-            if let Some(sum) = sums.get_mut(count % 3) {
-                *sum += value;
-            }
-            count += 1;
-        }),
-        _ => return None,
-    }
-    let [red, green, blue] = sums.map(|sum| sum / (count / 3).max(1) as f64);
-    let what = if image.len() == 3 { "a mean of" } else { "a mean image of, on average," };
-    Some(format!("its meta subtracts {what} [{red:.3}, {green:.3}, {blue:.3}] from RGB images of 0 to 255"))
-}
-
-/// What the file says of its classes.
-fn classes(classes: &Array) -> Option<String> {
-    let Some(Array::Cell(names)) = classes.field("name") else { return None };
-    let first = names.first().and_then(Array::text)?;
-    let order = if first == "n01440764" { ", the order of WordNet ids" } else { "" };
-    let first: String = first.chars().filter(|c| !c.is_control()).take(40).collect();
-    Some(format!("its meta names {} classes, `{first}` first{order}", names.len()))
 }

@@ -28,6 +28,8 @@ mod lineage;
 mod mat;
 #[cfg(feature = "readers")]
 mod matconvnet;
+#[cfg(feature = "readers")]
+mod meta;
 mod names;
 #[cfg(feature = "readers")]
 mod open;
@@ -56,9 +58,11 @@ use names::{is_counter, state_dict};
 
 use super::error::WeightsError;
 use super::safetensors;
+#[cfg(feature = "readers")]
+use super::tensors::Tensor;
 use super::view::{ElementType, SourceTensor};
 use crate::ir::TypedGraph;
-use crate::preprocess::MEAN_KEY;
+use crate::preprocess::{MEAN_KEY, Preprocess};
 
 /// The weights file at `path`, of whichever format.
 pub fn open(path: &Path) -> Result<WeightsFile, WeightsError> {
@@ -72,6 +76,27 @@ pub fn parse(bytes: Bytes, path: &Path) -> Result<WeightsFile, WeightsError> {
         return Ok(file);
     }
     Ok(state_dict(Container::Safetensors, safetensors::scan(&bytes, path)?, Vec::new()))
+}
+
+/// The mean image [channels, height, width] in `bytes`, the content of a file of Caffe's `compute_image_mean` (`.binaryproto`), blue first as
+/// Caffe reads images. None when it is no such file; an error says what is wrong with it.
+#[cfg(feature = "readers")]
+pub fn mean_image(bytes: &Bytes) -> Option<Result<Tensor, String>> {
+    caffe::is_blob(bytes).then(|| caffe::mean_image(bytes.clone()))
+}
+
+/// What a file of MatConvNet records of how images become the input; none when it is damaged, which its reader says.
+pub(super) fn recorded(bytes: Bytes) -> Option<Preprocess> {
+    #[cfg(feature = "readers")]
+    {
+        let mut budget = budget::Budget::new(bytes.len());
+        matconvnet::lineage(bytes, &mut budget).ok().flatten()
+    }
+    #[cfg(not(feature = "readers"))]
+    {
+        drop(bytes);
+        None
+    }
 }
 
 impl WeightsFile {

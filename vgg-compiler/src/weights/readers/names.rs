@@ -18,7 +18,7 @@ pub(super) fn state_dict(container: Container, tensors: Vec<SourceTensor>, notes
     let prefix = common_prefix(&tensors);
     let layers = layers(&tensors, &prefix);
     let source = convention(&layers);
-    WeightsFile { container, source, network: None, prefix, tensors, layers, lrn_layers: None, notes }
+    WeightsFile { container, source, network: None, prefix, tensors, layers, lrn_layers: None, notes, preprocess: None }
 }
 
 /// The tensors that came with an ONNX model, as those of a file.

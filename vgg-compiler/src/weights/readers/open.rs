@@ -50,7 +50,10 @@ pub(super) fn foreign(bytes: &Bytes, path: &Path) -> Result<Option<WeightsFile>,
         }
         None if !begins_as_safetensors(bytes) && caffe::is_net(bytes) => (Container::Caffe, caffe::read(bytes.clone())),
         None if !begins_as_safetensors(bytes) && caffe::is_blob(bytes) => {
-            return Err(format("a single blob of Caffe, as mean images are", "give the .caffemodel file"));
+            return Err(format(
+                "a single blob of Caffe, as mean images are",
+                "give the .caffemodel file; a mean image is given with --mean-image",
+            ));
         }
         Some(Magic::Matlab5) => (Container::Matlab, matconvnet::read(bytes.clone(), &mut budget)),
         Some(Magic::Hdf5) => (Container::Hdf5, keras::read(Container::Hdf5, bytes.clone(), &mut budget)),
