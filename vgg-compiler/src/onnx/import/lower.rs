@@ -81,6 +81,10 @@ pub(super) fn lower(net: &Net, name: String) -> Result<Lowered, Refusal> {
     Ok(lowering.out)
 }
 
+/// What to do about a mean image that a network subtracts itself.
+const MEAN_IMAGE: &str = "a mean image is part of the preprocessing here: cut the node off with `onnx.utils.extract_model`, save its \
+                          constant as f32 [C, H, W] with `numpy.save`, and give that with `--mean-image`";
+
 /// Feature maps, or everything else in a row.
 fn shape_of(shape: &[usize]) -> Shape {
     match *shape {
@@ -150,10 +154,13 @@ impl Lowering<'_> {
             }
             NetOp::Affine(affine) => {
                 let Some(affine) = along_channels(affine, &file_shape, image) else {
-                    return Err(self.refuse(
-                        node,
-                        "its constants differ from pixel to pixel, expected one number for each channel",
-                    ));
+                    let problem = "its constants differ from pixel to pixel, expected one number for each channel";
+                    let refusal = self.refuse(node, problem);
+                    return Err(if file == self.net.input {
+                        Refusal::new(refusal.problem, MEAN_IMAGE)
+                    } else {
+                        refusal
+                    });
                 };
                 batch_norm(&affine)
             }
@@ -173,6 +180,10 @@ impl Lowering<'_> {
                     return Err(self.refuse(node, problem + ", expected rows and columns of [N, C, H, W]"));
                 }
                 return self.whole_image(node, input, Op::GlobalAveragePool);
+            }
+            NetOp::ReduceSum { axes, .. } => {
+                let problem = format!("it sums over the axes {axes:?} of {}", shown(&file_shape));
+                return Err(self.refuse(node, problem + ", expected rows and columns of [N, C, H, W]"));
             }
             NetOp::Softmax { axes, log } => {
                 let over: usize = file_shape.get(axes.clone()).unwrap_or_default().iter().product();
