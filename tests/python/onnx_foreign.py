@@ -101,6 +101,10 @@ def captured():
     both = helper.make_tensor_value_info("right", TensorProto.FLOAT, ["n", 3, 8, 8])
     yield "two_images", "the graph has 2 inputs (`x`, `right`), expected one", model([node("Sub", ["x", "right"], ["y"])], (), [X, both])
     image = onnx.numpy_helper.from_array(np.arange(192, dtype=np.float32).reshape(1, 3, 8, 8), "mean")
+    wide = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1 << 22])
+    half = onnx.numpy_helper.from_array(np.float32(0.5), "half")
+    scaled = [node("Mul", ["x" if n == 0 else f"v{n}", "half"], [f"v{n + 1}"]) for n in range(999)] + [node("Relu", ["v999"], ["y"])]
+    yield "many_scales", "the file scales and shifts by more than", model(scaled, [half], [wide])
     yield "mean_image", "give that with `--mean-image`", model([node("Sub", ["x", "mean"], ["s"], name="m"), node("Relu", ["s"], ["y"])], [image])
 
 

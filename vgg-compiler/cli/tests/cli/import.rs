@@ -158,7 +158,7 @@ fn what_exporters_write_computes_the_same_as_in_onnx_runtime() {
         }
         count += 1;
     }
-    assert_eq!(count, 20);
+    assert_eq!(count, 28);
     names_of_the_file(&place);
     open_extents(&place);
     passes(&place);

@@ -174,16 +174,12 @@ impl Lowering<'_> {
                 plain(Op::AveragePool { pool: *pool, count_include_pad: *count_include_pad })
             }
             NetOp::GlobalMaxPool => return self.whole_image(node, input, Op::GlobalMaxPool),
-            NetOp::ReduceMean { axes, .. } => {
-                if !image || *axes != [2, 3] {
-                    let problem = format!("it takes the mean over the axes {axes:?} of {}", shown(&file_shape));
+            NetOp::ReduceMean { axes, .. } | NetOp::ReduceSum { axes, .. } => {
+                if !image || *axes != [2, 3] || matches!(node.op, NetOp::ReduceSum { .. }) {
+                    let problem = format!("it runs over the axes {axes:?} of {}", shown(&file_shape));
                     return Err(self.refuse(node, problem + ", expected rows and columns of [N, C, H, W]"));
                 }
                 return self.whole_image(node, input, Op::GlobalAveragePool);
-            }
-            NetOp::ReduceSum { axes, .. } => {
-                let problem = format!("it sums over the axes {axes:?} of {}", shown(&file_shape));
-                return Err(self.refuse(node, problem + ", expected rows and columns of [N, C, H, W]"));
             }
             NetOp::Softmax { axes, log } => {
                 let over: usize = file_shape.get(axes.clone()).unwrap_or_default().iter().product();

@@ -83,6 +83,8 @@ pub(super) enum Op {
     GlobalMaxPool,
     /// The mean over some axes, which are kept with extent 1 or go.
     ReduceMean {
+        /// The operator that it was.
+        op: &'static str,
         axes: Vec<usize>,
         keep: bool,
     },
@@ -184,7 +186,7 @@ impl Op {
             Self::MaxPool(_) => "MaxPool",
             Self::AveragePool { .. } => "AveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
-            Self::ReduceMean { .. } => "ReduceMean",
+            Self::ReduceMean { op, .. } => op,
             Self::ReduceSum { .. } => "ReduceSum",
             Self::Reshape => "Reshape",
             Self::Transpose(_) => "Transpose",

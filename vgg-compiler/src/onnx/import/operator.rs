@@ -95,7 +95,7 @@ impl<'a> Reading<'a> {
             "MaxPool" | "AveragePool" => self.pool(),
             "GlobalAveragePool" => {
                 let [n, c, ..] = self.image()?;
-                Ok((Op::ReduceMean { axes: vec![2, 3], keep: true }, vec![n, c, 1, 1]))
+                Ok((Op::ReduceMean { op: "GlobalAveragePool", axes: vec![2, 3], keep: true }, vec![n, c, 1, 1]))
             }
             "GlobalMaxPool" => {
                 let [n, c, ..] = self.image()?;
@@ -301,7 +301,7 @@ impl<'a> Reading<'a> {
         let (axes, keep) = self.reduced()?;
         let made = shape.iter().enumerate().filter(|(axis, _)| keep || !axes.contains(axis));
         let made = made.map(|(axis, &extent)| if axes.contains(&axis) { 1 } else { extent }).collect();
-        Ok((if sum { Op::ReduceSum { axes, keep } } else { Op::ReduceMean { axes, keep } }, made))
+        Ok((if sum { Op::ReduceSum { axes, keep } } else { Op::ReduceMean { op: "ReduceMean", axes, keep } }, made))
     }
 
     /// Whether it has no axes, and says that it then reduces none.

@@ -160,8 +160,8 @@ fn passed(net: &Net, node: &Node, affine: &Affine) -> Option<Affine> {
         Op::MaxPool(_) | Op::GlobalMaxPool => affine.keeps_order().then(|| affine.clone()),
         // Zeros that are counted stay zeros.
         Op::AveragePool { count_include_pad, .. } => (!count_include_pad || !affine.shifts()).then(|| affine.clone()),
-        Op::ReduceMean { axes, keep: true } if !axes.contains(&1) && !axes.contains(&0) => Some(affine.clone()),
-        Op::ReduceMean { axes, keep: false } if *axes == [2, 3] => Some(affine.clone()),
+        Op::ReduceMean { axes, keep: true, .. } if !axes.contains(&1) && !axes.contains(&0) => Some(affine.clone()),
+        Op::ReduceMean { axes, keep: false, .. } if *axes == [2, 3] => Some(affine.clone()),
         Op::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
             (affine.keeps_order() && !affine.shifts()).then(|| affine.clone())
         }

@@ -198,7 +198,7 @@ fn before(gemm: &Gemm, map: &Map, features: usize) -> Option<Gemm> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests may")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::onnx::import::evaluate::{assert_same, conv, gemm, net};
@@ -295,7 +295,7 @@ mod tests {
         for layer in [true, false] {
             let mut before = net(&[2, 2, 3, 4]);
             before.push("rows", pick(2, &[0, 1, 0, 2], &[2, 2]), &[2, 2, 2, 2, 4]);
-            before.push("mean", Op::ReduceMean { axes: vec![3], keep: false }, &[2, 2, 2, 4]);
+            before.push("mean", Op::ReduceMean { op: "ReduceMean", axes: vec![3], keep: false }, &[2, 2, 2, 4]);
             before.push("flat", Op::Reshape, &[2, 16]);
             if layer {
                 before.push("fc", Op::Gemm(gemm(5, 16)), &[2, 5]);
@@ -330,7 +330,7 @@ mod tests {
         };
         before.push("rows", op(2, rows, &[count, length]), &[2, 3, count, length, 4]);
         before.push("columns", op(4, &[0, 1, 1, 2, 2, 3], &[3, 2]), &[2, 3, count, length, 3, 2]);
-        before.push("mean", Op::ReduceMean { axes: vec![3, 5], keep: false }, &[2, 3, count, 3]);
+        before.push("mean", Op::ReduceMean { op: "ReduceMean", axes: vec![3, 5], keep: false }, &[2, 3, count, 3]);
         before
     }
 

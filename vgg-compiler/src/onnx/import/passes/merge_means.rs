@@ -2,26 +2,40 @@
 
 use crate::onnx::import::affine::{Affine, MAX_NUMBERS};
 use crate::onnx::import::error::Refusal;
-use crate::onnx::import::net::{Net, Node, OPEN, Op};
+use crate::onnx::import::net::{Net, Node, OPEN, Op, ValueId};
 
 /// Makes a sum a mean times a number, a mean of means one mean, and one over axes that were put together a mean over each of them.
+///
+/// All numbers that it makes are [`MAX_NUMBERS`] at most; sums beyond that are left as they are.
 pub(super) fn merge_means(net: &mut Net) -> Result<(), Refusal> {
-    while of_sum(net) || behind_scale(net) || of_mean(net) || of_reshaped(net) {}
+    let mut left = MAX_NUMBERS;
+    while of_sum(net, &mut left) || behind_scale(net, &mut left) || of_mean(net) || of_reshaped(net) {}
     Ok(())
 }
 
 /// A sum is the mean, times how many are summed.
-fn of_sum(net: &mut Net) -> bool {
+fn of_sum(net: &mut Net, left: &mut usize) -> bool {
     let found = net.nodes.iter().enumerate().find_map(|(index, node)| {
         let Op::ReduceSum { axes, keep } = &node.op else { return None };
         let input = net.shape(*node.inputs.first()?);
         let extents = axes.iter().map(|&axis| input.get(axis).filter(|&&extent| extent != OPEN));
         let count = extents.collect::<Option<Vec<_>>>()?.into_iter().try_fold(1_usize, |all, &n| all.checked_mul(n))?;
         let shape = net.shape(node.output);
-        let channels = *shape.get(1).filter(|&&channels| channels <= MAX_NUMBERS)?;
-        Some((index, Op::ReduceMean { axes: axes.clone(), keep: *keep }, shape.to_vec(), channels, count))
+        let channels = *shape.get(1).filter(|&&channels| channels <= *left)?;
+        Some((
+            index,
+            Op::ReduceMean { op: "ReduceSum", axes: axes.clone(), keep: *keep },
+            shape.to_vec(),
+            channels,
+            count,
+        ))
     });
     let Some((index, mean, shape, channels, count)) = found else { return false };
+    if count == 1 {
+        net.nodes.iter_mut().skip(index).take(1).for_each(|node| node.op = mean.clone());
+        return true;
+    }
+    *left = left.saturating_sub(channels);
     let between = net.add_value(String::new(), shape);
     let Some(node) = net.nodes.get_mut(index) else { return false };
     node.op = mean;
@@ -33,24 +47,24 @@ fn of_sum(net: &mut Net) -> bool {
 }
 
 /// A scale and shift that are the same everywhere may come after the second of two means.
-fn behind_scale(net: &mut Net) -> bool {
+fn behind_scale(net: &mut Net, left: &mut usize) -> bool {
     let found = net.nodes.iter().enumerate().find_map(|(index, node)| {
         let Op::Affine(affine) = &node.op else { return None };
         let input = *node.inputs.first()?;
-        let before = net.nodes.get(net.producer(input)?)?;
         let second = net.sole_reader(node.output)?;
-        let (Op::ReduceMean { .. }, Op::ReduceMean { .. }) = (&before.op, &net.nodes.get(second)?.op) else {
+        if !matches!(net.nodes.get(second)?.op, Op::ReduceMean { .. }) || !is_of_mean(net, input) {
             return None;
-        };
+        }
         let (&scale, &shift) = (affine.scale.first()?, affine.shift.first()?);
         let uniform =
             affine.scale.iter().all(|&other| other == scale) && affine.shift.iter().all(|&other| other == shift);
         let shape = net.shape(net.nodes.get(second)?.output);
-        let channels = *shape.get(1).filter(|&&channels| uniform && channels <= MAX_NUMBERS)?;
+        let channels = *shape.get(1).filter(|&&channels| uniform && channels <= *left)?;
         let (scale, shift) = (vec![scale; channels], vec![shift; channels]);
         Some((index, second, Affine { op: affine.op, axis: Some(1), scale, shift }, shape.to_vec()))
     });
     let Some((index, second, affine, shape)) = found else { return false };
+    *left = left.saturating_sub(affine.scale.len());
     let names = net.nodes.get(index).map(|node| node.names.clone()).unwrap_or_default();
     let between = net.add_value(String::new(), shape);
     let Some(mean) = net.nodes.get_mut(second) else { return false };
@@ -60,21 +74,33 @@ fn behind_scale(net: &mut Net) -> bool {
     true
 }
 
+/// Whether `value` is a mean, or scales and shifts of one.
+fn is_of_mean(net: &Net, mut value: ValueId) -> bool {
+    while let Some(node) = net.producer(value).and_then(|index| net.nodes.get(index)) {
+        match (&node.op, node.inputs.first()) {
+            (Op::ReduceMean { .. }, _) => return true,
+            (Op::Affine(_), Some(&input)) => value = input,
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// The mean of means of equally many elements is that of all of them.
 fn of_mean(net: &mut Net) -> bool {
     let found = net.nodes.iter().enumerate().find_map(|(first, node)| {
-        let Op::ReduceMean { axes, keep } = &node.op else { return None };
+        let Op::ReduceMean { axes, keep, .. } = &node.op else { return None };
         let second = net.sole_reader(node.output)?;
-        let Op::ReduceMean { axes: behind, keep: kept } = &net.nodes.get(second)?.op else { return None };
+        let Op::ReduceMean { op, axes: behind, keep: kept } = &net.nodes.get(second)?.op else { return None };
         let rank = net.shape(*node.inputs.first()?).len();
         // What the second one counts, by the places in the first one's input.
         let left: Vec<usize> = (0..rank).filter(|axis| *keep || !axes.contains(axis)).collect();
         let behind = behind.iter().map(|&axis| left.get(axis).copied()).collect::<Option<Vec<usize>>>()?;
-        Some((first, second, [axes.as_slice(), &behind].concat(), *kept))
+        Some((first, second, [axes.as_slice(), &behind].concat(), *op, *kept))
     });
-    let Some((first, second, axes, keep)) = found else { return false };
+    let Some((first, second, axes, op, keep)) = found else { return false };
     net.absorb(first, second);
-    set_mean(net, first, axes, keep)
+    set_mean(net, first, op, axes, keep)
 }
 
 /// A mean over rows and columns that were made one axis.
@@ -82,22 +108,22 @@ fn of_reshaped(net: &mut Net) -> bool {
     let found = net.nodes.iter().enumerate().find_map(|(first, node)| {
         let Op::Reshape = node.op else { return None };
         let second = net.sole_reader(node.output)?;
-        let Op::ReduceMean { axes, keep } = &net.nodes.get(second)?.op else { return None };
+        let Op::ReduceMean { op, axes, keep } = &net.nodes.get(second)?.op else { return None };
         let (from, to) = (net.shape(*node.inputs.first()?), net.shape(node.output));
         let (&[axis], Some((head, run))) = (axes.as_slice(), to.split_at_checked(*axes.first()?)) else { return None };
         // The extents before the axis stay, and those that it was made of and all behind it are counted backwards.
         let behind = run.len().checked_sub(1)?;
         let end = from.len().checked_sub(behind).filter(|&end| end > axis + 1)?;
         let same = from.get(..axis) == Some(head) && from.get(end..) == run.get(1..);
-        same.then(|| (first, second, (axis..end).collect::<Vec<usize>>(), *keep))
+        same.then(|| (first, second, (axis..end).collect::<Vec<usize>>(), *op, *keep))
     });
-    let Some((first, second, axes, keep)) = found else { return false };
+    let Some((first, second, axes, op, keep)) = found else { return false };
     net.absorb(first, second);
-    set_mean(net, first, axes, keep)
+    set_mean(net, first, op, axes, keep)
 }
 
 /// Makes the node `index` a mean over `axes`, and gives the result the extents that its output has.
-fn set_mean(net: &mut Net, index: usize, mut axes: Vec<usize>, keep: bool) -> bool {
+fn set_mean(net: &mut Net, index: usize, op: &'static str, mut axes: Vec<usize>, keep: bool) -> bool {
     axes.sort_unstable();
     axes.dedup();
     let Some(node) = net.nodes.get(index) else { return false };
@@ -111,7 +137,7 @@ fn set_mean(net: &mut Net, index: usize, mut axes: Vec<usize>, keep: bool) -> bo
     }
     let result = if made == net.shape(output) { output } else { net.add_value(String::new(), made) };
     if let Some(node) = net.nodes.get_mut(index) {
-        (node.op, node.output) = (Op::ReduceMean { axes, keep }, result);
+        (node.op, node.output) = (Op::ReduceMean { op, axes, keep }, result);
     }
     if result != output {
         net.nodes.insert(index + 1, Node { names, op: Op::Reshape, inputs: vec![result], output });
@@ -120,21 +146,23 @@ fn set_mean(net: &mut Net, index: usize, mut axes: Vec<usize>, keep: bool) -> bo
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests may")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::onnx::import::evaluate::{assert_same, net};
 
     fn mean(axis: usize, keep: bool) -> Op {
-        Op::ReduceMean { axes: vec![axis], keep }
+        Op::ReduceMean { op: "ReduceMean", axes: vec![axis], keep }
     }
 
     fn check(before: &Net, ops: &[&str]) {
         let mut after = before.clone();
         merge_means(&mut after).unwrap();
         assert_eq!(after.nodes.iter().map(|node| node.op.name()).collect::<Vec<_>>(), ops);
-        let Op::ReduceMean { axes, .. } = &after.nodes[0].op else { return };
-        assert_eq!(*axes, [2, 3]);
+        if ops.iter().filter(|op| **op == "ReduceMean").count() == 1 && ops[0] == "ReduceMean" {
+            let Op::ReduceMean { axes, .. } = &after.nodes[0].op else { panic!("{after}") };
+            assert_eq!(*axes, [2, 3]);
+        }
         assert_same(before, &after);
     }
 
@@ -168,6 +196,25 @@ mod tests {
         before.push("columns", Op::ReduceSum { axes: vec![3], keep: false }, &[2, 3, 4]);
         before.push("rows", Op::ReduceSum { axes: vec![2], keep: false }, &[2, 3]);
         check(&before, &["ReduceMean", "ReduceSum", "ReduceSum"]);
+    }
+
+    #[test]
+    fn numbers_between_two_means_come_behind() {
+        let scale = |scale: f64, shift: f64| {
+            Op::Affine(Affine { op: "Mul", axis: Some(1), scale: vec![scale; 3], shift: vec![shift; 3] })
+        };
+        let mut before = net(&[2, 3, 4, 5]);
+        before.push("columns", mean(3, false), &[2, 3, 4]);
+        before.push("mul", scale(2.0, 0.0), &[2, 3, 4]);
+        before.push("sub", scale(1.0, -0.25), &[2, 3, 4]);
+        before.push("rows", mean(2, false), &[2, 3]);
+        check(&before, &["ReduceMean", "Mul", "Mul"]);
+        let mut each = net(&[2, 3, 4, 5]);
+        each.push("columns", mean(3, false), &[2, 3, 4]);
+        let op = Affine { op: "Mul", axis: Some(1), scale: vec![1.0, 2.0, 3.0], shift: vec![0.0; 3] };
+        each.push("mul", Op::Affine(op), &[2, 3, 4]);
+        each.push("rows", mean(2, false), &[2, 3]);
+        check(&each, &["ReduceMean", "Mul", "ReduceMean"]);
     }
 
     #[test]
