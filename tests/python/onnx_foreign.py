@@ -91,13 +91,30 @@ def networks():
         [node("Strange", ["x"], ["y"] + [f"o{n}" for n in range(200_000)], name="long" * 100_000)])
 
 
+def captured():
+    """What tf2onnx makes of the constants that a function captures, and a mean image."""
+    node = helper.make_node
+    mean = helper.make_tensor_value_info("normalization/Sub/y:0", TensorProto.FLOAT, [1, 1, 1, 3])
+    images = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["unk__71", 8, 8, 3])
+    taken = [node("Sub", ["input", "normalization/Sub/y:0"], ["s"]), node("Transpose", ["s"], ["t"], perm=[0, 3, 1, 2]), node("Conv", ["t", "w"], ["y"])]
+    yield "captured", "`normalization/Sub/y:0` is a constant of the model", model(taken, [tensor("w", 4, 3, 3, 3)], [images, mean])
+    both = helper.make_tensor_value_info("right", TensorProto.FLOAT, ["n", 3, 8, 8])
+    yield "two_images", "the graph has 2 inputs (`x`, `right`), expected one", model([node("Sub", ["x", "right"], ["y"])], (), [X, both])
+    image = onnx.numpy_helper.from_array(np.arange(192, dtype=np.float32).reshape(1, 3, 8, 8), "mean")
+    wide = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1 << 22])
+    half = onnx.numpy_helper.from_array(np.float32(0.5), "half")
+    scaled = [node("Mul", ["x" if n == 0 else f"v{n}", "half"], [f"v{n + 1}"]) for n in range(999)] + [node("Relu", ["v999"], ["y"])]
+    yield "many_scales", "the file scales and shifts by more than", model(scaled, [half], [wide])
+    yield "mean_image", "give that with `--mean-image`", model([node("Sub", ["x", "mean"], ["s"], name="m"), node("Relu", ["s"], ["y"])], [image])
+
+
 def named(made, name):
     made.name = name
     return made
 
 
 def main():
-    for name, reason, made in networks():
+    for name, reason, made in [*networks(), *captured()]:
         put(name, reason, made.SerializeToString())
     whole = model([helper.make_node("Conv", ["x", "w"], ["y"])], [tensor("w", 64, 3, 3, 3)])
     data = whole.SerializeToString()

@@ -347,11 +347,12 @@ def windows(extent, count):
 
 def adaptive():
     """Adaptive pooling as torch.export takes it apart: windows gathered, where they differ in length masked, summed and divided."""
-    for name, count in (("adaptive", 3), ("adaptive_larger", 7)):
-        net = features(Net(["s77", 3, 16, 16], opset=18, ir_version=10), plan=(8, "M", 16, "M"))
-        starts, lengths = windows(4, count)
+    folded, equal = "pooling to another size folded into the weights behind it", "pooling to another size made one of equal windows"
+    for name, extent, count, shown in (("adaptive", 4, 3, equal), ("adaptive_larger", 4, 7, folded), ("adaptive_uneven", 5, 3, folded)):
+        net = features(Net(["s77", 3, 4 * extent, 4 * extent], opset=18, ir_version=10), plan=(8, "M", 16, "M"))
+        starts, lengths = windows(extent, count)
         most = max(lengths)
-        taken = np.minimum(np.array(starts)[:, None] + np.arange(most), 3)
+        taken = np.minimum(np.array(starts)[:, None] + np.arange(most), extent - 1)
         index = np.stack(np.broadcast_arrays(taken[:, :, None, None], taken[None, None]), -1).astype(np.int64)
         net.op("Transpose", perm=[2, 3, 0, 1]).op("GatherND", net.const(index), batch_dims=0).op("Transpose", perm=[4, 5, 0, 1, 2, 3])
         if len(set(lengths)) == 1:
@@ -371,12 +372,40 @@ def adaptive():
                     total = net.value
             net.op("Div", net.const(np.outer(lengths, lengths).astype(np.float32)))
         net.op("Reshape", net.ints(-1, 16 * count * count), allowzero=1).gemm(16 * count * count, 12).relu().gemm(12, 4)
-        write(name, net.model(), [2, 3, 16, 16], shown=["pooling to another size folded into the weights behind it"])
+        write(name, net.model(), [2, 3, 4 * extent, 4 * extent], shown=[shown])
+
+
+def reductions():
+    """The mean of the feature maps in steps: `x.mean(3).mean(2)`, `x.sum((2, 3)) / n`, `x.flatten(2).mean(2)`, and channels last."""
+    def net():
+        return features(Net(["batch", 3, 16, 12], opset=18), plan=(8, "M", 16))
+
+    def head(name, made, **given):
+        write(name, made.gemm(16, 5).model(), [2, 3, 16, 12], **given)
+
+    for name, first, second, keep in (("columns_rows", -1, -1, 0), ("rows_columns", 2, 2, 0), ("kept_rows", 2, 3, 1)):
+        made = net()
+        made.op("ReduceMean", made.ints(first), keepdims=keep).op("ReduceMean", made.ints(second), keepdims=keep)
+        head(name, made.op("Flatten", axis=1) if keep else made)
+    made = net()
+    head("sum", made.op("ReduceSum", made.ints(2, 3), keepdims=0).op("Div", made.const(np.float32(48))))
+    made = net()
+    made.op("ReduceSum", made.ints(3), keepdims=0).op("ReduceSum", made.ints(2), keepdims=0)
+    head("sums", made)
+    made = net()
+    made.op("Reshape", made.ints(0, 16, -1))
+    head("flat_pixels", made.op("ReduceMean", made.ints(2), keepdims=0))
+    made = Net(["n", 16, 12, 3], opset=13, name="tf2onnx")
+    made.channels = 3
+    made.op("Transpose", perm=[0, 3, 1, 2]).conv(8).relu().op("Transpose", perm=[0, 2, 3, 1])
+    made.op("ReduceMean", axes=[1], keepdims=0).op("ReduceMean", axes=[1], keepdims=0).op("MatMul", made.weight(8, 5))
+    write("keras_steps", made.model(), [2, 16, 12, 3], shown=["NHWC"])
 
 
 def main():
     for make in (torchvision, torch_view, dynamo, keras, keras_mean, old, open_extents, norm_first, external, in_safetensors, residual,
-                 activations, half, computed, vgg_a, keras_colours, torch_colours, torch_stack, adaptive):
+                 activations, half, computed, vgg_a, keras_colours, torch_colours, torch_stack, adaptive,
+                 reductions):
         make()
 
 

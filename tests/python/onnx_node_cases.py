@@ -31,7 +31,7 @@ CONSTANT_ONLY = {
 }
 NOT_CONSTANT = {
     "AveragePool", "BatchNormalization", "Clip", "Conv", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "LRN", "LeakyRelu", "LogSoftmax",
-    "MatMul", "MaxPool", "Pad", "ReduceMean", "Relu", "Sigmoid", "Softmax",
+    "MatMul", "MaxPool", "Pad", "ReduceMean", "ReduceSum", "Relu", "Sigmoid", "Softmax",
 }
 
 
@@ -127,6 +127,8 @@ def networks():
     for keep in (0, 1):
         yield "ReduceMean", f"attribute_keepdims_{keep}", 13, [node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=keep)], {}, image
         yield "ReduceMean", f"input_keepdims_{keep}", 18, [node("ReduceMean", ["x", "a"], ["y"], keepdims=keep)], {"a": rows(-1, -2)}, image
+        yield "ReduceSum", f"attribute_keepdims_{keep}", 11, [node("ReduceSum", ["x"], ["y"], axes=[2, 3], keepdims=keep)], {}, image
+        yield "ReduceSum", f"input_keepdims_{keep}", 13, [node("ReduceSum", ["x", "a"], ["y"], keepdims=keep)], {"a": rows(-2, 3)}, image
     conv = node("Conv", ["p", "w"], ["y"])
     yield "Pad", "opset_7", 7, [node("Pad", ["x"], ["p"], pads=[0, 0, 1, 2, 0, 0, 0, 1]), conv], {"w": weight}, image
     yield "Pad", "opset_17", 17, [node("Pad", ["x", "s"], ["p"]), conv], {"w": weight, "s": rows(0, 0, 1, 2, 0, 0, 0, 1)}, image

@@ -158,7 +158,7 @@ fn what_exporters_write_computes_the_same_as_in_onnx_runtime() {
         }
         count += 1;
     }
-    assert_eq!(count, 20);
+    assert_eq!(count, 28);
     names_of_the_file(&place);
     open_extents(&place);
     passes(&place);
@@ -210,7 +210,8 @@ fn passes(place: &Place) {
     place.ok(&["show", "vgg-f", "--print-after", "drop_dropout"]);
     let stderr = place.fails(2, &["show", "keras.onnx", "--print-after", "nothing"]);
     assert!(
-        stderr.contains("read, drop_dead, drop_identities, fold_gathers, channel_order, cancel_transposes"),
+        stderr
+            .contains("read, drop_dead, drop_identities, merge_means, fold_gathers, channel_order, cancel_transposes"),
         "{stderr}"
     );
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::constant::{floats, to_bytes};
 
-/// Most numbers of a scale: what a few constants of a file are repeated to is not bounded by its length.
+/// Most numbers of a scale, and of all that a file has: what a few constants are repeated to is not bounded by its length.
 pub(super) const MAX_NUMBERS: usize = 1 << 24;
 
 /// `y = x * scale + shift`, each along one axis.

@@ -144,11 +144,12 @@ fn apply(op: &Op, inputs: &[(&[f64], &[usize])], made: &[usize]) -> Vec<f64> {
         Op::AveragePool { pool, count_include_pad } => pooled(pool, x, shape, made, &|taken, all| {
             taken.iter().sum::<f64>() / if *count_include_pad { all } else { taken.len() } as f64
         }),
-        Op::ReduceMean { axes, .. } => {
+        Op::ReduceMean { axes, .. } | Op::ReduceSum { axes, .. } => {
             let kept: Vec<usize> = (0..shape.len()).filter(|axis| !axes.contains(axis)).collect();
             let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
             let run: usize = axes.iter().map(|&axis| shape[axis]).product();
-            transposed(x, shape, &order).chunks(run).map(|run| run.iter().sum::<f64>() / run.len() as f64).collect()
+            let share = if matches!(op, Op::ReduceMean { .. }) { 1.0 / run as f64 } else { 1.0 };
+            transposed(x, shape, &order).chunks(run).map(|run| run.iter().sum::<f64>() * share).collect()
         }
         Op::Reshape | Op::Identity(_) => x.to_vec(),
         Op::Transpose(order) => transposed(x, shape, order),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::error::{Refusal, printable};
 use super::net::OPEN;
-use crate::onnx::messages::{DataType, DimensionValue, GraphProto, ValueInfoProto};
+use crate::onnx::messages::{DataType, DimensionValue, GraphProto, NodeProto, ValueInfoProto};
 use crate::spec::limits::{MAX_CHANNELS, MAX_TENSOR};
 
 /// The input of a network.
@@ -30,7 +30,12 @@ pub(super) fn input(graph: &GraphProto, given: Option<&[usize]>) -> Result<Input
     let [info] = inputs.as_slice() else {
         let names: Vec<String> = inputs.iter().take(4).map(|info| format!("`{}`", printable(&name(info)))).collect();
         let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-        return Err(Refusal::unsupported(format!("the graph has {} inputs{names}, expected one", inputs.len())));
+        let problem = format!("the graph has {} inputs{names}, expected one", inputs.len());
+        let captured = inputs.iter().copied().find(|info| inputs.len() > 1 && is_captured(graph, info));
+        return Err(match captured {
+            Some(info) => Refusal::new(format!("{problem}: `{}` {CAPTURED}", printable(&name(info))), KEEP_CAPTURED),
+            None => Refusal::unsupported(problem),
+        });
     };
     let shown = printable(&name(info));
     let Some(kind) = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref()) else {
@@ -69,6 +74,30 @@ pub(super) fn input(graph: &GraphProto, given: Option<&[usize]>) -> Result<Input
         return Err(Refusal::unsupported(problem));
     }
     Ok(Input { name: name(info), shape, converted })
+}
+
+/// What happened to a constant that is an input.
+const CAPTURED: &str = "is a constant of the model, such as the mean of a `Normalization` layer, of which the exporter kept the \
+                        shape alone: its numbers are not in the file";
+
+/// Which ways keep its numbers.
+const KEEP_CAPTURED: &str = "export the model in a way that keeps them: `tf2onnx.convert.from_keras` and `python -m tf2onnx.convert \
+                             --saved-model DIR` do, `model.export(format=\"onnx\")` and `tf2onnx.convert.from_function` do not";
+
+/// Whether an input is what exporters of TensorFlow make of a constant that a function captures: one image or less of a known
+/// shape, which arithmetic applies to something else.
+fn is_captured(graph: &GraphProto, info: &ValueInfoProto) -> bool {
+    let dims = info.r#type.iter().flat_map(|kind| &kind.tensor_type).flat_map(|kind| &kind.shape);
+    let dims: Vec<_> = dims.flat_map(|shape| &shape.dim).map(|dim| &dim.value).collect();
+    let known = dims.iter().all(|dim| matches!(dim, Some(DimensionValue::DimValue(1..))));
+    let one = dims.len() < 4 || matches!(dims.first(), Some(Some(DimensionValue::DimValue(1))));
+    let reads = |input: &&String| Some(input.as_str()) == info.name.as_deref();
+    let readers = graph.node.iter().filter(|node| node.input.iter().any(|input| reads(&input)));
+    let applied = |node: &NodeProto| {
+        matches!(node.op_type.as_deref(), Some("Add" | "Sub" | "Mul" | "Div"))
+            && node.input.iter().skip(1).any(|input| reads(&input))
+    };
+    known && one && readers.clone().count() > 0 && readers.clone().all(applied)
 }
 
 /// Largest extent of an input: that of channels, which is beyond that of rows and columns, or of a vector.

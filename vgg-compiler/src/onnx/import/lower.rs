@@ -81,6 +81,10 @@ pub(super) fn lower(net: &Net, name: String) -> Result<Lowered, Refusal> {
     Ok(lowering.out)
 }
 
+/// What to do about a mean image that a network subtracts itself.
+const MEAN_IMAGE: &str = "a mean image is part of the preprocessing here: cut the node off with `onnx.utils.extract_model`, save its \
+                          constant as f32 [C, H, W] with `numpy.save`, and give that with `--mean-image`";
+
 /// Feature maps, or everything else in a row.
 fn shape_of(shape: &[usize]) -> Shape {
     match *shape {
@@ -150,10 +154,13 @@ impl Lowering<'_> {
             }
             NetOp::Affine(affine) => {
                 let Some(affine) = along_channels(affine, &file_shape, image) else {
-                    return Err(self.refuse(
-                        node,
-                        "its constants differ from pixel to pixel, expected one number for each channel",
-                    ));
+                    let problem = "its constants differ from pixel to pixel, expected one number for each channel";
+                    let refusal = self.refuse(node, problem);
+                    return Err(if file == self.net.input {
+                        Refusal::new(refusal.problem, MEAN_IMAGE)
+                    } else {
+                        refusal
+                    });
                 };
                 batch_norm(&affine)
             }
@@ -167,9 +174,9 @@ impl Lowering<'_> {
                 plain(Op::AveragePool { pool: *pool, count_include_pad: *count_include_pad })
             }
             NetOp::GlobalMaxPool => return self.whole_image(node, input, Op::GlobalMaxPool),
-            NetOp::ReduceMean { axes, .. } => {
-                if !image || *axes != [2, 3] {
-                    let problem = format!("it takes the mean over the axes {axes:?} of {}", shown(&file_shape));
+            NetOp::ReduceMean { axes, .. } | NetOp::ReduceSum { axes, .. } => {
+                if !image || *axes != [2, 3] || matches!(node.op, NetOp::ReduceSum { .. }) {
+                    let problem = format!("it runs over the axes {axes:?} of {}", shown(&file_shape));
                     return Err(self.refuse(node, problem + ", expected rows and columns of [N, C, H, W]"));
                 }
                 return self.whole_image(node, input, Op::GlobalAveragePool);

@@ -83,6 +83,13 @@ pub(super) enum Op {
     GlobalMaxPool,
     /// The mean over some axes, which are kept with extent 1 or go.
     ReduceMean {
+        /// The operator that it was.
+        op: &'static str,
+        axes: Vec<usize>,
+        keep: bool,
+    },
+    /// The sum in the same way.
+    ReduceSum {
         axes: Vec<usize>,
         keep: bool,
     },
@@ -179,7 +186,8 @@ impl Op {
             Self::MaxPool(_) => "MaxPool",
             Self::AveragePool { .. } => "AveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
-            Self::ReduceMean { .. } => "ReduceMean",
+            Self::ReduceMean { op, .. } => op,
+            Self::ReduceSum { .. } => "ReduceSum",
             Self::Reshape => "Reshape",
             Self::Transpose(_) => "Transpose",
             Self::Softmax { log: false, .. } => "Softmax",
@@ -232,6 +240,29 @@ impl Net {
         for value in inputs.chain(&mut self.outputs).filter(|value| **value == old) {
             *value = new;
         }
+    }
+
+    /// Lets everything that reads `value` read what `made` makes of `base`, one after the other, each with its shape.
+    pub(super) fn put_in_place(&mut self, value: ValueId, base: ValueId, made: Vec<(Op, Vec<usize>)>) -> Option<()> {
+        let at = self.producer(value)?;
+        let names = self.nodes.get(at)?.names.clone();
+        let mut last = base;
+        // The original node stays until nobody reads it; its value gets a new maker.
+        let mut place = at + 1;
+        for (op, shape) in made {
+            let output = self.add_value(String::new(), shape);
+            self.nodes.insert(place, Node { names: names.clone(), op, inputs: vec![last], output });
+            (last, place) = (output, place + 1);
+        }
+        for node in self.nodes.iter_mut().skip(place) {
+            for input in node.inputs.iter_mut().filter(|input| **input == value) {
+                *input = last;
+            }
+        }
+        for output in self.outputs.iter_mut().filter(|output| **output == value) {
+            *output = last;
+        }
+        Some(())
     }
 
     /// Removes a node of one input; its readers read that.

@@ -95,13 +95,13 @@ impl<'a> Reading<'a> {
             "MaxPool" | "AveragePool" => self.pool(),
             "GlobalAveragePool" => {
                 let [n, c, ..] = self.image()?;
-                Ok((Op::ReduceMean { axes: vec![2, 3], keep: true }, vec![n, c, 1, 1]))
+                Ok((Op::ReduceMean { op: "GlobalAveragePool", axes: vec![2, 3], keep: true }, vec![n, c, 1, 1]))
             }
             "GlobalMaxPool" => {
                 let [n, c, ..] = self.image()?;
                 Ok((Op::GlobalMaxPool, vec![n, c, 1, 1]))
             }
-            "ReduceMean" => self.mean(),
+            "ReduceMean" | "ReduceSum" => self.mean(),
             "LRN" => {
                 let shape = self.image()?;
                 let size = usize::try_from(node.int("size", 0)).unwrap_or(0);
@@ -291,15 +291,17 @@ impl<'a> Reading<'a> {
         Ok((op, vec![n, c, rows, columns]))
     }
 
+    /// The mean, or the sum.
     fn mean(&self) -> Result<Made, Refusal> {
         let shape = self.activation()?;
+        let sum = self.node.op_type() == "ReduceSum";
         if self.reduces_nothing()? {
-            return self.unary(Op::Identity("ReduceMean"));
+            return self.unary(Op::Identity(if sum { "ReduceSum" } else { "ReduceMean" }));
         }
         let (axes, keep) = self.reduced()?;
         let made = shape.iter().enumerate().filter(|(axis, _)| keep || !axes.contains(axis));
         let made = made.map(|(axis, &extent)| if axes.contains(&axis) { 1 } else { extent }).collect();
-        Ok((Op::ReduceMean { axes, keep }, made))
+        Ok((if sum { Op::ReduceSum { axes, keep } } else { Op::ReduceMean { op: "ReduceMean", axes, keep } }, made))
     }
 
     /// Whether it has no axes, and says that it then reduces none.

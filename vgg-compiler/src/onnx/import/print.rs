@@ -51,7 +51,9 @@ fn write_attributes(out: &mut String, op: &Op) -> fmt::Result {
             write_window(out, pool)?;
             write!(out, " count_include_pad={}", u8::from(*count_include_pad))
         }
-        Op::ReduceMean { axes, keep } => write!(out, " axes={axes:?} keepdims={}", u8::from(*keep)),
+        Op::ReduceMean { axes, keep, .. } | Op::ReduceSum { axes, keep } => {
+            write!(out, " axes={axes:?} keepdims={}", u8::from(*keep))
+        }
         Op::Transpose(order) => write!(out, " perm={order:?}"),
         Op::Softmax { axes, .. } => write!(out, " axes={axes:?}"),
         Op::Pad { sides, value } => write!(out, " sides={sides:?} value={value}"),

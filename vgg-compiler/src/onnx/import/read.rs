@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::affine::MAX_NUMBERS;
 use super::constant::{Constant, Data};
 use super::error::{Refusal, clean, printable};
 use super::external::Externals;
 use super::fold::{Folder, shape_of, whole};
 use super::header::{needed, opset};
 use super::input::input;
-use super::net::{Net, Node as NetNode, OPEN, Value, ValueId};
+use super::net::{Net, Node as NetNode, OPEN, Op, Value, ValueId};
 use super::node::Node;
 use super::operator::{Operand, Reading};
 use super::tensor;
@@ -70,7 +71,7 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
     known.insert(input.name, Known::Activation(net.input));
     let mut folder = Folder::new(externals);
     let mut others = BTreeMap::new();
-    let mut read = 0;
+    let (mut read, mut numbers) = (0, 0_usize);
     for proto in nodes {
         let node_of = Node { proto, opset };
         let more = proto.output.iter().skip(1).filter(|name| !name.is_empty());
@@ -79,9 +80,17 @@ pub(super) fn read(model: &ModelProto, shape: Option<&[usize]>, externals: &mut 
             let shown = other.shown();
             return Err(node_of.unsupported(format_args!("it reads another result than the first of {shown}")));
         }
+        let before = net.nodes.len();
         let result = node(node_of, &known, &mut net, &mut folder)?;
-        if let Some(made) = net.nodes.last() {
+        if let Some(made) = net.nodes.get(before) {
             read += made.inputs.len();
+            if let Op::Affine(affine) = &made.op {
+                numbers = numbers.saturating_add(affine.scale.len());
+            }
+        }
+        if numbers > MAX_NUMBERS {
+            let problem = format_args!("the file scales and shifts by more than {MAX_NUMBERS} numbers");
+            return Err(node_of.unsupported(problem));
         }
         if net.nodes.len() > MAX_NODES || read > MAX_READS {
             return Err(Refusal::unsupported(format!(

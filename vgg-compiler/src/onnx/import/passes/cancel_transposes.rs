@@ -135,11 +135,11 @@ fn taken_over(net: &Net, node: &Node, order: &Order, value: ValueId) -> Option<(
             Op::Pad { sides: kept, value: *value }
         }
         (Op::Concat { axis }, Order::Axes(axes)) => Op::Concat { axis: *axes.get(*axis)? },
-        (Op::ReduceMean { axes, keep }, Order::Axes(order)) => {
+        (Op::ReduceMean { op, axes, keep }, Order::Axes(order)) => {
             let mut own: Vec<usize> = axes.iter().map(|&axis| order.get(axis).copied()).collect::<Option<_>>()?;
             own.sort_unstable();
             let rest: Vec<usize> = order.iter().copied().filter(|axis| !own.contains(axis)).collect();
-            let op = Op::ReduceMean { axes: own, keep: *keep };
+            let op = Op::ReduceMean { op, axes: own, keep: *keep };
             if !keep {
                 return rest.is_sorted().then_some((op, Order::Plain));
             }
@@ -194,13 +194,13 @@ fn restored(net: &mut Net, mut node: Node, kept: &Kept) {
                 let axes: Vec<usize> = std::iter::once(0).chain(axes.iter().map(|axis| axis + 1)).collect();
                 let turned = Order::Axes(axes.clone()).file_shape(&maps);
                 let flat = net.shape(input).to_vec();
-                let maps = push(net, Op::Reshape, value, maps);
-                let turned = push(net, Op::Transpose(axes), maps, turned);
-                push(net, Op::Reshape, turned, flat)
+                let maps = push(net, Op::Reshape, value, maps, input);
+                let turned = push(net, Op::Transpose(axes), maps, turned, input);
+                push(net, Op::Reshape, turned, flat, input)
             }
             Order::Axes(axes) => {
                 let shape = Order::Axes(axes.clone()).file_shape(net.shape(value));
-                push(net, Op::Transpose(axes), value, shape)
+                push(net, Op::Transpose(axes), value, shape, input)
             }
         };
         if let Some(input) = node.inputs.get_mut(index) {
@@ -210,8 +210,10 @@ fn restored(net: &mut Net, mut node: Node, kept: &Kept) {
     net.nodes.push(node);
 }
 
-fn push(net: &mut Net, op: Op, input: ValueId, shape: Vec<usize>) -> ValueId {
-    let output = net.add_value(String::new(), shape);
+/// Appends a node on the way to the file's tensor `restored`, which messages call it by.
+fn push(net: &mut Net, op: Op, input: ValueId, shape: Vec<usize>, restored: ValueId) -> ValueId {
+    let name = net.values.get(restored.0).map(|value| value.name.clone()).unwrap_or_default();
+    let output = net.add_value(name, shape);
     net.nodes.push(Node { names: Vec::new(), op, inputs: vec![input], output });
     output
 }
@@ -276,7 +278,7 @@ mod tests {
             before.push("conv", Op::Conv(conv(4, 3, [2, 2])), &[2, 4, 3, 4]);
             before.push("out", Op::Transpose(LAST.to_vec()), &[2, 3, 4, 4]);
             let shape: &[usize] = if keep { &[2, 1, 1, 4] } else { &[2, 4] };
-            before.push("mean", Op::ReduceMean { axes: vec![1, 2], keep }, shape);
+            before.push("mean", Op::ReduceMean { op: "ReduceMean", axes: vec![1, 2], keep }, shape);
             before.push("flat", Op::Reshape, &[2, 4]);
             let mut after = before.clone();
             cancel_transposes(&mut after).unwrap();
@@ -290,7 +292,7 @@ mod tests {
         let mut before = net(&[2, 3, 4, 5]);
         before.push("conv", Op::Conv(conv(4, 3, [2, 2])), &[2, 4, 3, 4]);
         before.push("out", Op::Transpose(LAST.to_vec()), &[2, 3, 4, 4]);
-        before.push("mean", Op::ReduceMean { axes: vec![1, 2], keep: true }, &[2, 1, 1, 4]);
+        before.push("mean", Op::ReduceMean { op: "ReduceMean", axes: vec![1, 2], keep: true }, &[2, 1, 1, 4]);
         before.push("turned", Op::Reshape, &[2, 4, 1, 1]);
         before.push("conv2", Op::Conv(conv(3, 4, [1, 1])), &[2, 3, 1, 1]);
         let mut after = before.clone();

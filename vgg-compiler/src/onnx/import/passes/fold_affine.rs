@@ -9,8 +9,23 @@ use crate::onnx::import::net::{Activation, Net, Node, Op, ValueId};
 /// way they pass pools, flattening and functions that allow it; those that reach no layer stay as they are.
 pub(super) fn fold_affine(net: &mut Net) -> Result<(), Refusal> {
     // Each either takes a node away or brings one closer to the end.
-    while merge(net) || fold_behind(net) || fold_before(net) || move_on(net) {}
+    while merge(net) || drop_ones(net) || fold_behind(net) || fold_before(net) || move_on(net) {}
     Ok(())
+}
+
+/// Those that change nothing: what is left of a sum and a division by as many numbers.
+fn drop_ones(net: &mut Net) -> bool {
+    let found = (0..net.nodes.len()).find_map(|index| {
+        let (node, affine) = affine(net, index)?;
+        let input = *node.inputs.first()?;
+        let nothing = affine.scale.iter().all(|&scale| scale as f32 == 1.0) && !affine.shifts();
+        // The input itself cannot be an output.
+        (nothing && (input != net.input || !net.outputs.contains(&node.output))).then(|| (index, affine.clone()))
+    });
+    let Some((index, affine)) = found else { return false };
+    net.bypass(index);
+    told(net, &affine);
+    true
 }
 
 /// The note that is part of what a network is recognised as.
@@ -145,8 +160,8 @@ fn passed(net: &Net, node: &Node, affine: &Affine) -> Option<Affine> {
         Op::MaxPool(_) | Op::GlobalMaxPool => affine.keeps_order().then(|| affine.clone()),
         // Zeros that are counted stay zeros.
         Op::AveragePool { count_include_pad, .. } => (!count_include_pad || !affine.shifts()).then(|| affine.clone()),
-        Op::ReduceMean { axes, keep: true } if !axes.contains(&1) && !axes.contains(&0) => Some(affine.clone()),
-        Op::ReduceMean { axes, keep: false } if *axes == [2, 3] => Some(affine.clone()),
+        Op::ReduceMean { axes, keep: true, .. } if !axes.contains(&1) && !axes.contains(&0) => Some(affine.clone()),
+        Op::ReduceMean { axes, keep: false, .. } if *axes == [2, 3] => Some(affine.clone()),
         Op::Activation(Activation::Relu | Activation::LeakyRelu { .. }) => {
             (affine.keeps_order() && !affine.shifts()).then(|| affine.clone())
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::drop_dead::drop_dead;
+use super::equal_windows::as_pool;
 use super::map::Map;
 use crate::onnx::import::affine::Affine;
 use crate::onnx::import::constant::{floats, to_bytes};
@@ -18,14 +19,16 @@ const MAX_TERMS: usize = 1 << 24;
 const MAX_PRODUCTS: usize = 1 << 33;
 
 /// Finds what such a part of the network computes of the activation before it, and puts that in its place: an order of channels with a
-/// scale and a shift, or the weights of the fully connected layer behind it.
+/// scale and a shift, an average pool, or the weights of the fully connected layer behind it.
 pub(super) fn fold_gathers(net: &mut Net) -> Result<(), Refusal> {
     if !net.nodes.iter().any(|node| matches!(node.op, Op::Gather { .. })) {
         return Ok(());
     }
     for end in ends(net) {
         let Some((value, map)) = end.first() else { continue };
-        if into_gemm(net, *value, map).is_some() {
+        if end.iter().any(|(value, map)| as_pool(net, *value, map).is_some()) {
+            net.note("pooling to another size made one of equal windows");
+        } else if into_gemm(net, *value, map).is_some() {
             net.note("pooling to another size folded into the weights behind it");
         } else {
             end.iter().any(|(value, map)| as_order(net, *value, map).is_some());
@@ -107,33 +110,15 @@ fn as_order(net: &mut Net, value: ValueId, map: &Map) -> Option<()> {
         let (indices, affine) = order_along(map, axis)?;
         Some((axis, indices, affine))
     })?;
-    let at = net.producer(value)?;
-    let names = net.nodes.get(at)?.names.clone();
     let mut made = Vec::new();
-    let mut last = map.base;
     if affine.scales() || affine.shifts() {
-        made.push(Op::Affine(affine));
+        made.push((Op::Affine(affine), shape.clone()));
     }
     if !indices.is_sorted() {
         let count = indices.len();
-        made.push(Op::Gather { op: "Gather", axes: axis..axis + 1, indices, shape: vec![count] });
+        made.push((Op::Gather { op: "Gather", axes: axis..axis + 1, indices, shape: vec![count] }, shape));
     }
-    // The original node stays until nobody reads it; its value gets a new maker.
-    let mut place = at + 1;
-    for op in made {
-        let output = net.add_value(String::new(), shape.clone());
-        net.nodes.insert(place, Node { names: names.clone(), op, inputs: vec![last], output });
-        (last, place) = (output, place + 1);
-    }
-    for node in net.nodes.iter_mut().skip(place) {
-        for input in node.inputs.iter_mut().filter(|input| **input == value) {
-            *input = last;
-        }
-    }
-    for output in net.outputs.iter_mut().filter(|output| **output == value) {
-        *output = last;
-    }
-    Some(())
+    net.put_in_place(value, map.base, made)
 }
 
 /// Which channel of the base each channel along `axis` is, when it is one alone and all are there, and the scale and shift of the
@@ -213,7 +198,7 @@ fn before(gemm: &Gemm, map: &Map, features: usize) -> Option<Gemm> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests may")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 mod tests {
     use super::*;
     use crate::onnx::import::evaluate::{assert_same, conv, gemm, net};
@@ -309,8 +294,8 @@ mod tests {
         // The same by a mean, and with something else behind it.
         for layer in [true, false] {
             let mut before = net(&[2, 2, 3, 4]);
-            before.push("rows", pick(2, &[0, 1, 1, 2], &[2, 2]), &[2, 2, 2, 2, 4]);
-            before.push("mean", Op::ReduceMean { axes: vec![3], keep: false }, &[2, 2, 2, 4]);
+            before.push("rows", pick(2, &[0, 1, 0, 2], &[2, 2]), &[2, 2, 2, 2, 4]);
+            before.push("mean", Op::ReduceMean { op: "ReduceMean", axes: vec![3], keep: false }, &[2, 2, 2, 4]);
             before.push("flat", Op::Reshape, &[2, 16]);
             if layer {
                 before.push("fc", Op::Gemm(gemm(5, 16)), &[2, 5]);
@@ -331,5 +316,57 @@ mod tests {
         turned.push("upside_down", pick(2, &[3, 2, 1, 0], &[4]), &[1, 3, 4, 4]);
         turned.push("conv", Op::Conv(conv(2, 3, [2, 2])), &[1, 2, 3, 3]);
         check(&turned, 1);
+    }
+
+    /// Rows `rows` of an image of 4 columns as `[count, length]`, and of columns 0 to 3 two each.
+    fn pooled(rows: &[usize], count: usize) -> Net {
+        let length = rows.len() / count;
+        let mut before = net(&[2, 3, 4, 4]);
+        let op = |axis: usize, indices: &[usize], shape: &[usize]| Op::Gather {
+            op: "Gather",
+            axes: axis..axis + 1,
+            indices: indices.to_vec(),
+            shape: shape.to_vec(),
+        };
+        before.push("rows", op(2, rows, &[count, length]), &[2, 3, count, length, 4]);
+        before.push("columns", op(4, &[0, 1, 1, 2, 2, 3], &[3, 2]), &[2, 3, count, length, 3, 2]);
+        before.push("mean", Op::ReduceMean { op: "ReduceMean", axes: vec![3, 5], keep: false }, &[2, 3, count, 3]);
+        before
+    }
+
+    #[test]
+    fn equal_windows_are_a_pool() {
+        for (rows, count, strides) in
+            [(&[0, 1, 1, 2, 2, 3][..], 3, [1, 1]), (&[0, 1, 2, 3], 2, [2, 1]), (&[0, 1, 2, 3], 1, [1, 1])]
+        {
+            for flat in [false, true] {
+                let mut before = pooled(rows, count);
+                if flat {
+                    before.push("flat", Op::Reshape, &[2, 9 * count]);
+                }
+                let mut after = before.clone();
+                fold_gathers(&mut after).unwrap();
+                let Op::AveragePool { pool, .. } = &after.nodes[0].op else { panic!("{:?}", after.nodes[0].op) };
+                assert_eq!((pool.strides, after.nodes.len()), (strides, 1 + usize::from(flat)));
+                assert_same(&before, &after);
+            }
+        }
+    }
+
+    #[test]
+    fn other_windows_are_none() {
+        for (rows, count) in [
+            (&[0, 1, 1, 2, 1, 2][..], 3),
+            (&[0, 2, 1, 3], 2),
+            (&[1, 2, 2, 3], 2),
+            (&[0, 1, 1, 2], 2),
+            (&[0, 0, 1, 1], 2),
+        ] {
+            let before = pooled(rows, count);
+            let mut after = before.clone();
+            fold_gathers(&mut after).unwrap();
+            assert!(after.nodes.iter().all(|node| !matches!(node.op, Op::AveragePool { .. })), "{rows:?}");
+            assert_same(&before, &after);
+        }
     }
 }

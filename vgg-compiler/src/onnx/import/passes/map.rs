@@ -126,7 +126,7 @@ impl Map {
                 }
                 finished(0, rows)
             }
-            Op::ReduceMean { axes, keep } if !axes.contains(&batch) => {
+            Op::ReduceMean { axes, keep, .. } if !axes.contains(&batch) => {
                 let order: Vec<usize> =
                     (0..shape.len()).filter(|axis| !axes.contains(axis)).chain(axes.iter().copied()).collect();
                 let run: usize = axes.iter().filter_map(|&axis| shape.get(axis)).product();

@@ -6,10 +6,12 @@ mod cancel_transposes;
 mod channel_order;
 mod drop_dead;
 mod drop_identities;
+mod equal_windows;
 mod fold_affine;
 mod fold_gathers;
 mod map;
 mod matmul_to_gemm;
+mod merge_means;
 mod merge_pads;
 mod order;
 mod relu_before_pool;
@@ -31,6 +33,7 @@ pub(super) struct Pass {
 pub(super) const ALL: &[Pass] = &[
     Pass { name: "drop_dead", run: drop_dead::drop_dead },
     Pass { name: "drop_identities", run: drop_identities::drop_identities },
+    Pass { name: "merge_means", run: merge_means::merge_means },
     Pass { name: "fold_gathers", run: fold_gathers::fold_gathers },
     Pass { name: "channel_order", run: channel_order::channel_order },
     Pass { name: "cancel_transposes", run: cancel_transposes::cancel_transposes },
