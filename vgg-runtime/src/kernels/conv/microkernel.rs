@@ -263,10 +263,7 @@ impl Pointers {
             Self {
                 input: self.input.add(input),
                 low: self.low.add(output),
-                high: match self.high {
-                    Some(high) => Some(high.add(output)),
-                    None => None,
-                },
+                high: self.high.map(|high| high.add(output)),
                 ..self
             }
         }
