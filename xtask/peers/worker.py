@@ -1,7 +1,7 @@
 """One inference runtime in a process of its own, for `cargo xtask bench --peers`.
 
-    worker.py convert PEER MODEL.onnx DIRECTORY      writes what the peer reads to DIRECTORY, if it does not read ONNX
-    worker.py serve PEER MODEL.onnx DIRECTORY INPUT.npy THREADS
+    worker.py convert PEER MODEL.onnx DIRECTORY      writes what the peer reads to DIRECTORY, for those that do not read ONNX
+    worker.py serve PEER MODEL INPUT.npy THREADS     where MODEL is an ONNX file or such a DIRECTORY
 
 `serve` loads the model, computes once, and writes one line of JSON: {"version", "load_ms", "first_ms", "peak_rss_bytes", "output"}. For
 every line on standard input it computes once more and answers {"ms"}. It ends when standard input does.
@@ -20,7 +20,7 @@ import numpy as np
 
 
 class Onnxruntime:
-    def __init__(self, model, directory, x, threads):
+    def __init__(self, model, x, threads):
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -37,7 +37,7 @@ class Onnxruntime:
 
 
 class Openvino:
-    def __init__(self, model, directory, x, threads):
+    def __init__(self, model, x, threads):
         import openvino
 
         properties = {
@@ -57,7 +57,7 @@ class Openvino:
 class Ncnn:
     """It has no batches: images are computed one after the other."""
 
-    def __init__(self, model, directory, x, threads):
+    def __init__(self, model, x, threads):
         import ncnn
 
         self.ncnn, self.net, self.images = ncnn, ncnn.Net(), list(x)
@@ -67,7 +67,7 @@ class Ncnn:
         self.net.opt.use_fp16_arithmetic = False
         self.net.opt.use_bf16_storage = False
         for load, name in [(self.net.load_param, "model.ncnn.param"), (self.net.load_model, "model.ncnn.bin")]:
-            if load(str(directory / name)) != 0:
+            if load(str(model / name)) != 0:
                 raise RuntimeError(f"ncnn cannot load {name}")
         self.version = ncnn.__version__
 
@@ -96,13 +96,13 @@ class Ncnn:
 
 
 class Mnn:
-    def __init__(self, model, directory, x, threads):
+    def __init__(self, model, x, threads):
         import MNN
 
         self.expr = MNN.expr
         settings = {"backend": "CPU", "precision": "high", "numThread": threads}
         runtime = MNN.nn.create_runtime_manager((settings,))
-        self.net = MNN.nn.load_module_from_file(str(directory / "model.mnn"), [], [], runtime_manager=runtime)
+        self.net = MNN.nn.load_module_from_file(str(model / "model.mnn"), [], [], runtime_manager=runtime)
         self.input = MNN.expr.placeholder(list(x.shape), MNN.expr.NCHW)
         self.input.write(x.flatten().tolist())
         self.version = MNN.version()
@@ -132,7 +132,7 @@ def peak_rss():
     return None
 
 
-def serve(peer, model, directory, input_file, threads):
+def serve(peer, model, input_file, threads):
     # Some runtimes write to standard output; that is ours alone.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -146,7 +146,7 @@ def serve(peer, model, directory, input_file, threads):
     def answer(**fields):
         print(json.dumps(fields), file=answers, flush=True)
 
-    runtime, load = timed(lambda: PEERS[peer](model, directory, x, threads))
+    runtime, load = timed(lambda: PEERS[peer](model, x, threads))
     output, first = timed(runtime.run)
     output = np.asarray(output, dtype=np.float32).reshape(-1).tolist()
     answer(version=runtime.version, load_ms=load, first_ms=first, peak_rss_bytes=peak_rss(), output=output)
@@ -155,14 +155,13 @@ def serve(peer, model, directory, input_file, threads):
 
 
 def main():
-    task, peer, model, directory, *rest = sys.argv[1:]
-    model, directory = pathlib.Path(model), pathlib.Path(directory)
+    task, peer, model, *rest = sys.argv[1:]
     if task == "convert":
-        if hasattr(PEERS[peer], "convert"):
-            PEERS[peer].convert(model, directory)
+        (directory,) = rest
+        PEERS[peer].convert(pathlib.Path(model), pathlib.Path(directory))
     else:
         input_file, threads = rest
-        serve(peer, model, directory, input_file, int(threads))
+        serve(peer, pathlib.Path(model), input_file, int(threads))
 
 
 main()

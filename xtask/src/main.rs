@@ -59,10 +59,11 @@ enum Task {
     Golden(GoldenArgs),
     /// Run the benchmarks of the runtime, or measure whole networks against other runtimes
     ///
-    /// With --peers, ONNX Runtime, OpenVINO, ncnn and MNN are fetched from PyPI into target/peers (pinned, wheels only), every
-    /// network is exported and converted, and all runtimes compute it in turns, each in a process of its own. The table goes to
-    /// stdout, and to peers.md and peers.json in target/bench. A peer that cannot be had or cannot load a network stands in it
-    /// with the reason.
+    /// With --peers, ONNX Runtime, OpenVINO, ncnn and MNN are fetched from PyPI into target/peers (pinned, wheels only), tract and
+    /// rten are built there from crates.io with a lock file of their own (some minutes, the first time), every network is exported
+    /// and converted, and all runtimes compute it in turns, each in a process of its own. The table goes to stdout, and to
+    /// peers.md and peers.json in target/bench. A peer that cannot be had, cannot load a network or computes something else
+    /// stands in it with the reason.
     Bench(BenchArgs),
 }
 

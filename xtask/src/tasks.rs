@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::peers::PEERS_MANIFEST;
 use crate::project::Project;
 use crate::python::{self, Packages};
 use crate::step::{Step, format_duration};
@@ -24,6 +25,8 @@ pub(crate) fn test(project: &Project, args: &[String]) -> Result<()> {
     // throughout: the macros and their dependencies are then built once for all steps.
     if args.is_empty() {
         run(cargo(project, "format").args(["fmt", "--all", "--", "--check"]))?;
+        // A workspace of its own, whose dependencies are not worth their time here.
+        run(cargo(project, "format of the peers").args(["fmt", "--manifest-path", PEERS_MANIFEST, "--", "--check"]))?;
         run(cargo(project, "lints").args([
             "clippy",
             "--workspace",

@@ -1,9 +1,11 @@
 //! `cargo xtask bench --peers`: this project's runtime and others on the same networks, in turns.
 //!
-//! - [`runtime`]: where each runtime comes from, and its process;
+//! - [`peer`]: the others, and where each comes from;
+//! - [`process`]: a process that computes when it is told to;
 //! - [`table`]: what is written.
 
-mod runtime;
+mod peer;
+mod process;
 mod table;
 
 use std::fs;
@@ -19,7 +21,9 @@ use crate::project::Project;
 use crate::python;
 use crate::statistics::Statistics;
 use crate::step::Step;
-use runtime::{Installed, PEERS, Peer, Ready, Runner};
+pub(crate) use peer::PEERS_MANIFEST;
+use peer::{Installed, PEERS, Peer};
+use process::{Ready, Runner};
 use table::{Numbers, OURS, Row, Table};
 
 /// Rounds that are not counted.
@@ -27,6 +31,9 @@ const WARM_UP: usize = 3;
 
 /// Between two inferences: the threads of the one before may still be waiting for more to do.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The largest [`difference`] that a peer's arithmetic explains.
+const TOLERANCE: f64 = 1e-3;
 
 /// What is measured.
 pub(crate) struct Settings {
@@ -48,7 +55,7 @@ pub(crate) fn bench(project: &Project, settings: &Settings) -> Result<()> {
     Step::new("command", &project.cargo).args(["build", "--release", "--bin", "vgg"]).run(&project.root)?;
     let vgg = project.target.join("release").join(format!("vgg{}", std::env::consts::EXE_SUFFIX));
     let packages = python::fetch(project)?;
-    let peers: Vec<(Peer, Result<Installed<'_>, String>)> = PEERS
+    let peers: Vec<(Peer, Result<Installed, String>)> = PEERS
         .into_iter()
         .map(|peer| {
             let installed = Installed::provide(project, &packages, peer).map_err(|error| format!("{error:#}"));
@@ -96,9 +103,8 @@ struct Models {
 
 /// A peer and what it reads.
 struct Converted<'a> {
-    installed: &'a Installed<'a>,
+    installed: &'a Installed,
     model: PathBuf,
-    directory: PathBuf,
 }
 
 impl Models {
@@ -140,15 +146,12 @@ impl Models {
         self.logs.join(format!("{}-{runtime}.txt", net.replace(['/', '\\'], "_")))
     }
 
-    fn convert<'a>(&self, installed: &'a Result<Installed<'_>, String>) -> Result<Converted<'a>, String> {
+    fn convert<'a>(&self, installed: &'a Result<Installed, String>) -> Result<Converted<'a>, String> {
         let installed = installed.as_ref().map_err(|reason| reason.lines().next().unwrap_or_default().to_owned())?;
+        let onnx = if installed.peer.batches { &self.model } else { &self.single };
         let directory = self.directory.path().join(installed.peer.name);
-        let model = if installed.peer.batches { &self.model } else { &self.single }.clone();
-        let made = fs::create_dir(&directory).context("cannot create a directory").and_then(|()| {
-            eprintln!("xtask: {}: converting", installed.peer.name);
-            installed.convert(&model, &directory, &self.log("convert", installed.peer.name))
-        });
-        made.map(|()| Converted { installed, model, directory }).map_err(|error| format!("{error:#}"))
+        let model = installed.convert(onnx, &directory, &self.log("convert", installed.peer.name));
+        model.map(|model| Converted { installed, model }).map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -182,7 +185,7 @@ fn measure(
         let command = converted
             .as_ref()
             .map_err(Clone::clone)
-            .map(|converted| converted.installed.serve(&converted.model, &converted.directory, &models.input, threads));
+            .map(|converted| converted.installed.serve(&converted.model, &models.input, threads));
         turns.push(start(peer.name, command));
     }
     for round in 0..WARM_UP + runs {
@@ -190,8 +193,8 @@ fn measure(
             turns[index].take(round >= WARM_UP);
         }
     }
-    let expected = turns[0].state.as_ref().map(|(_, ready)| ready.output.clone()).unwrap_or_default();
-    turns.into_iter().map(|turn| turn.finish(net, threads, &expected)).collect()
+    let expected = turns[0].state.as_ref().ok().map(|(_, ready)| ready.output.clone());
+    turns.into_iter().map(|turn| turn.finish(net, threads, expected.as_deref())).collect()
 }
 
 /// In which order `count` runtimes take their turns. Another one is the first in each round, and every other round goes
@@ -215,15 +218,24 @@ impl Turn {
         }
     }
 
-    fn finish(self, net: &str, threads: usize, expected: &[f32]) -> Row {
+    /// The row of what was measured; `expected` is this project's output, unless it has none.
+    fn finish(self, net: &str, threads: usize, expected: Option<&[f32]>) -> Row {
         let Self { runtime, state, times } = self;
-        let outcome = state.map(|(_, ready)| Numbers {
-            version: ready.version,
-            time: Statistics::of(&times),
-            load: ready.load_ms,
-            first: ready.first_ms,
-            peak_rss: ready.peak_rss_bytes,
-            difference: difference(&ready.output, expected),
+        let outcome = state.and_then(|(_, ready)| {
+            let difference = expected.map(|expected| difference(&ready.output, expected));
+            if let Some(difference) = difference.filter(|&difference| difference > TOLERANCE) {
+                return Err(format!(
+                    "its output differs by {difference:.1e}, where at most {TOLERANCE:.0e} is the same network"
+                ));
+            }
+            Ok(Numbers {
+                version: ready.version,
+                time: Statistics::of(&times),
+                load: ready.load_ms,
+                first: ready.first_ms,
+                peak_rss: ready.peak_rss_bytes,
+                difference,
+            })
         });
         if let Err(reason) = &outcome {
             eprintln!("xtask: {net}: {runtime}: {reason}");
@@ -232,14 +244,17 @@ impl Turn {
     }
 }
 
-/// The largest difference of two outputs; infinite when their lengths differ or a number is none.
+/// The largest difference of two outputs, as a part of the largest number that is expected; infinite when their lengths differ
+/// or a number is none.
 fn difference(actual: &[f32], expected: &[f32]) -> f64 {
     if actual.len() != expected.len() {
         return f64::INFINITY;
     }
-    let pairs = actual.iter().zip(expected);
-    let differences = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
-    differences.fold(0.0, |largest, found| if found.is_nan() { f64::INFINITY } else { largest.max(found) })
+    let largest = expected.iter().fold(0.0, |largest, &value| f64::from(value).abs().max(largest));
+    let differences = actual.iter().zip(expected).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
+    let difference =
+        differences.fold(0.0, |worst, found| if found.is_nan() { f64::INFINITY } else { found.max(worst) });
+    if difference == 0.0 { 0.0 } else { difference / largest }
 }
 
 /// What a command prints.
@@ -274,6 +289,27 @@ fn array(dims: &[usize]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
+    #[test]
+    fn an_output_of_something_else_has_no_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let row = |expected: Option<&[f32]>| {
+            let script = r#"echo '{"version":"1","load_ms":2,"first_ms":3,"output":[4.0,1.0]}'; while read line; do echo '{"ms":5}'; done"#;
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let state = Runner::start(command, 1, &directory.path().join("log")).map_err(|error| format!("{error:#}"));
+            let mut turn = Turn { runtime: "peer", state, times: Vec::new() };
+            turn.take(false);
+            turn.take(true);
+            turn.finish("net", 1, expected).outcome
+        };
+        let numbers = row(Some(&[4.0, 1.002])).unwrap();
+        assert!((numbers.difference.unwrap() - 5e-4).abs() < 1e-6 && numbers.time.median == 5.0, "{numbers:?}");
+        assert_eq!(row(None).unwrap().difference, None);
+        let reason = row(Some(&[4.0, 1.02])).unwrap_err();
+        assert_eq!(reason, "its output differs by 5.0e-3, where at most 1e-3 is the same network");
+    }
+
     #[test]
     fn no_runtime_always_follows_the_same_one() {
         let rounds: Vec<Vec<usize>> = (0..4).map(|round| order(round, 3)).collect();
@@ -283,7 +319,9 @@ mod tests {
 
     #[test]
     fn outputs_differ_by_their_worst_number() {
-        assert_eq!(difference(&[1.0, 2.5], &[1.0, 2.0]), 0.5);
+        assert_eq!(difference(&[1.0, 2.5], &[1.0, -2.0]), 2.25);
+        assert_eq!(difference(&[0.0, 0.0], &[0.0, 0.0]), 0.0);
+        assert_eq!(difference(&[1.0, 0.0], &[0.0, 0.0]), f64::INFINITY);
         assert_eq!(difference(&[1.0], &[1.0, 2.0]), f64::INFINITY);
         assert_eq!(difference(&[f32::NAN], &[1.0]), f64::INFINITY);
     }

@@ -37,8 +37,8 @@ pub(crate) struct Numbers {
     pub(crate) load: f64,
     pub(crate) first: f64,
     pub(crate) peak_rss: Option<u64>,
-    /// Largest difference of an output from this project's.
-    pub(crate) difference: f64,
+    /// Largest difference of an output from this project's, as a part of the largest output; none without that output.
+    pub(crate) difference: Option<f64>,
 }
 
 /// The fastest peer of one network with one number of threads, and how many times as long it takes.
@@ -53,9 +53,9 @@ const NOTES: &str = "\
 Every runtime is a process of its own; they take turns, one inference each, in another order each round. Times are those \
 of each process's own clock, after 3 rounds that do not count. Weights and arithmetic are f32. `x vgg` is the median divided by vgg's: \
 above 1 is slower. The spread is from the 10th to the 90th percentile, as a part of the median: above 10 % the machine was not quiet. \
-`difference` is the largest of an output from vgg's. ncnn has no batches: it computes image by image. Loading is from the weights or the \
-converted file, which differ in kind: it is told, not compared. tract and rten are Rust crates, not packages of PyPI, and are not \
-measured.
+`difference` is the largest of an output from vgg's, as a part of the largest output: with more than 1e-3 a runtime counts as computing \
+something else. ncnn has no batches: it computes image by image. Loading is from the weights, the ONNX file or a converted one, which \
+differ in kind: it is told, not compared.
 ";
 
 impl Table {
@@ -114,10 +114,11 @@ impl Table {
                 Ok(Numbers { version, time, load, first, peak_rss, difference }) => {
                     let Statistics { median, min, max, spread } = time;
                     let ratio = self.ratio(row).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+                    let difference = difference.map(|difference| format!("{difference:.1e}")).unwrap_or_default();
                     let peak = peak_rss.map(|peak| (peak / 1_000_000).to_string()).unwrap_or_default();
                     text += &format!(
                         "| {net} | {threads} | {runtime} | {version} | {median:.2} | {min:.2} | {max:.2} | {:.1} % | {ratio} | \
-                         {first:.1} | {load:.1} | {peak} | {difference:.1e} |\n",
+                         {first:.1} | {load:.1} | {peak} | {difference} |\n",
                         100.0 * spread
                     );
                 }
@@ -215,7 +216,7 @@ mod tests {
             load: 1.0,
             first: 2.0,
             peak_rss: Some(3_000_000),
-            difference: 1e-7,
+            difference: Some(1e-7),
         };
         Row { net: net.into(), threads, runtime, outcome: Ok(numbers) }
     }

@@ -1,6 +1,5 @@
-//! The inference runtimes: where each comes from, and its process.
+//! A process that loads a network and computes when it is told to.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
@@ -8,107 +7,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-
-use crate::project::Project;
-use crate::python::{self, Packages};
-
-/// Serves one peer over a pipe.
-const WORKER: &str = include_str!("../../peers/worker.py");
-
-/// A peer from PyPI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// Its name, as the worker knows it.
-    pub(crate) name: &'static str,
-    /// Its packages, unless they are among those of the tests.
-    pub(crate) requirements: Option<&'static str>,
-    /// A file or directory of its packages without which they are not complete.
-    pub(crate) witness: &'static str,
-    /// Whether it computes images of a batch together.
-    pub(crate) batches: bool,
-}
-
-/// Those that are measured.
-pub(crate) const PEERS: [Peer; 4] = [
-    Peer { name: "onnxruntime", requirements: None, witness: "onnxruntime", batches: true },
-    Peer {
-        name: "openvino",
-        requirements: Some(include_str!("../../peers/openvino.txt")),
-        witness: "openvino",
-        batches: true,
-    },
-    Peer {
-        name: "ncnn",
-        requirements: Some(include_str!("../../peers/ncnn.txt")),
-        witness: "pnnx/pnnx",
-        batches: false,
-    },
-    Peer { name: "mnn", requirements: Some(include_str!("../../peers/mnn.txt")), witness: "MNN", batches: true },
-];
-
-/// A peer whose packages are there.
-pub(crate) struct Installed<'a> {
-    pub(crate) peer: Peer,
-    packages: &'a Packages,
-    /// Where its own packages are, and those that it shares with the tests.
-    python_path: OsString,
-    worker: PathBuf,
-}
-
-impl<'a> Installed<'a> {
-    /// Fetches the packages of `peer` into `target/peers`, beside those of the tests.
-    ///
-    /// # Errors
-    /// When they are not to be had for this machine.
-    pub(crate) fn provide(project: &Project, packages: &'a Packages, peer: Peer) -> Result<Self> {
-        let root = project.target.join("peers");
-        fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
-        let worker = root.join("worker.py");
-        fs::write(&worker, WORKER).with_context(|| format!("cannot write {}", worker.display()))?;
-        let mut directories = vec![packages.directory.clone()];
-        if let Some(requirements) = peer.requirements {
-            let directory = root.join(peer.name);
-            python::provide(&packages.interpreter, &directory, requirements, &|staged| {
-                let witness = staged.join(peer.witness);
-                if witness.exists() { Ok(()) } else { bail!("the packages hold no {}", peer.witness) }
-            })?;
-            directories.insert(0, directory);
-        }
-        let python_path = std::env::join_paths(directories).context("the target directory cannot be in PYTHONPATH")?;
-        Ok(Self { peer, packages, python_path, worker })
-    }
-
-    fn command(&self, task: &str, model: &Path, directory: &Path) -> Command {
-        let mut command = Command::new(&self.packages.interpreter.executable);
-        command.arg(&self.worker).arg(task).arg(self.peer.name).arg(model).arg(directory);
-        command.env("PYTHONPATH", &self.python_path);
-        // What is not pinned is not to be installed by anybody.
-        command.env("PIP_NO_INDEX", "1");
-        command
-    }
-
-    /// Writes what the peer reads to `directory`, which must exist.
-    ///
-    /// # Errors
-    /// When the peer refuses the model: with the last line of what it said.
-    pub(crate) fn convert(&self, model: &Path, directory: &Path, log: &Path) -> Result<()> {
-        let mut command = self.command("convert", model, directory);
-        let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let status = command.status().context("cannot start Python")?;
-        if !status.success() {
-            bail!("cannot convert the model ({status}): {}", last_line(log));
-        }
-        Ok(())
-    }
-
-    /// The command that serves the model.
-    pub(crate) fn serve(&self, model: &Path, directory: &Path, input: &Path, threads: usize) -> Command {
-        let mut command = self.command("serve", model, directory);
-        command.arg(input).arg(threads.to_string());
-        command
-    }
-}
 
 /// A process that computes when it is told to.
 pub(crate) struct Runner {
@@ -135,7 +33,8 @@ impl Runner {
     /// When it ends before: with the last line of what it said.
     pub(crate) fn start(mut command: Command, threads: usize, log: &Path) -> Result<(Self, Ready)> {
         let stderr = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        command.env("OMP_NUM_THREADS", threads.to_string());
+        // Some have threads that only a variable counts: rten's, which pack its weights.
+        command.env("OMP_NUM_THREADS", threads.to_string()).env("RTEN_NUM_THREADS", threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().context("cannot start it")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().context("it has no standard output")?);
@@ -192,8 +91,8 @@ fn ready(answer: &Value) -> Result<Ready> {
     })
 }
 
-/// The last line of a log that says something.
-fn last_line(log: &Path) -> String {
+/// The last line of a log that says something, and where the log is.
+pub(crate) fn last_line(log: &Path) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
     let line = line.map_or_else(|| "it said nothing".to_owned(), |line| line.chars().take(200).collect());
@@ -203,17 +102,6 @@ fn last_line(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_requirement_of_a_peer_is_pinned_by_version_and_digest() {
-        for peer in PEERS {
-            for line in peer.requirements.unwrap_or_default().replace("\\\n", " ").lines() {
-                assert!(line.starts_with('#') || line.contains("==") && line.contains("--hash=sha256:"), "{line}");
-            }
-            assert!(WORKER.contains(&format!("\"{}\": ", peer.name)), "the worker does not know {}", peer.name);
-        }
-        assert_eq!(python::pinned_packages(PEERS[2].requirements.unwrap()).len(), 2);
-    }
 
     #[cfg(unix)]
     fn shell(script: &str) -> Command {
