@@ -53,7 +53,7 @@ const NOTES: &str = "\
 Every runtime is a process of its own; they take turns, one inference each, in another order each round. Times are those \
 of each process's own clock, after 3 rounds that do not count. Weights and arithmetic are f32. `x vgg` is the median divided by vgg's: \
 above 1 is slower. The spread is from the 10th to the 90th percentile, as a part of the median: above 10 % the machine was not quiet. \
-`difference` is the largest of an output from vgg's, as a part of the largest output: with more than 1e-3 a runtime counts as computing \
+`difference` is the largest of an output from vgg's, as a part of the largest output: with more than 1e-2 a runtime counts as computing \
 something else. ncnn has no batches: it computes image by image. Loading is from the weights, the ONNX file or a converted one, which \
 differ in kind: it is told, not compared.
 ";

@@ -53,10 +53,21 @@ fn main() -> ExitCode {
     match serve(&std::env::args().skip(1).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", format!("{error:#}").replace('\n', " "));
+            eprintln!("{}", reason(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes in one line. Some errors repeat their causes, which are then left out.
+fn reason(error: &anyhow::Error) -> String {
+    let mut reason = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !reason.contains(&cause) {
+            reason = if reason.is_empty() { cause } else { format!("{reason}: {cause}") };
+        }
+    }
+    reason.replace('\n', " ")
 }
 
 fn serve(args: &[String]) -> Result<()> {
@@ -71,7 +82,7 @@ fn serve(args: &[String]) -> Result<()> {
     let input = Array::read(Path::new(input))?;
 
     let (network, load) = timed(|| (peer.load)(Path::new(model), input, threads));
-    let mut network = network.with_context(|| format!("cannot load {model}"))?;
+    let mut network = network.context("cannot load the model")?;
     let (output, first) = timed(|| network.run());
     answer(&json!({
         "version": locked_version(peer.package)?,
@@ -128,6 +139,14 @@ mod tests {
             assert!(locked_version(package).unwrap().starts_with("0."), "{package}");
         }
         assert!(locked_version("no-such-package").is_err());
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no LRN").context("norm1: no\nLRN").context("cannot load");
+        assert_eq!(reason(&error), "cannot load: norm1: no LRN: no LRN");
+        let error = anyhow::anyhow!("no LRN").context("norm1: no LRN").context("cannot load");
+        assert_eq!(reason(&error), "cannot load: norm1: no LRN");
     }
 
     #[test]
