@@ -38,6 +38,8 @@ struct Shared {
     taken: Vec<Line<AtomicUsize>>,
     /// What the first panicking worker of the current job threw.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Workers that have started to wait.
+    started: AtomicUsize,
     /// Tells the workers to end.
     stop: AtomicBool,
     /// For each worker, whether it sleeps or is about to.
@@ -80,13 +82,15 @@ pub(crate) struct ForkJoin {
 }
 
 impl ForkJoin {
-    /// Starts `workers` threads. Those that the system refuses are missing: see [`ForkJoin::workers`].
+    /// Starts `workers` threads, and returns when they wait for work: what the system allocates for a thread it allocates here. Those that
+    /// the system refuses are missing: see [`ForkJoin::workers`].
     pub(crate) fn new(workers: usize) -> Self {
         let shared = Arc::new(Shared {
             state: AtomicUsize::new(FIRST),
             job: UnsafeCell::new(None),
             taken: (0..=workers).map(|_| Line(AtomicUsize::new(0))).collect(),
             panic: Mutex::new(None),
+            started: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
         });
@@ -97,6 +101,9 @@ impl ForkJoin {
                 Ok(handle) => handles.push(handle),
                 Err(_) => break,
             }
+        }
+        while shared.started.load(Ordering::Acquire) < handles.len() {
+            thread::yield_now();
         }
         Self { shared, workers: handles, busy: AtomicBool::new(false) }
     }
@@ -169,6 +176,7 @@ impl Drop for ForkJoin {
 /// A worker's life: wait for a job, enter it if it is still open, take pieces, leave.
 fn work(shared: &Shared, index: usize) {
     let mut seen = FIRST;
+    shared.started.fetch_add(1, Ordering::Release);
     loop {
         let state = wait(shared, index, seen);
         if shared.stop.load(Ordering::Relaxed) {
