@@ -174,12 +174,17 @@ impl Lowering<'_> {
                 plain(Op::AveragePool { pool: *pool, count_include_pad: *count_include_pad })
             }
             NetOp::GlobalMaxPool => return self.whole_image(node, input, Op::GlobalMaxPool),
-            NetOp::ReduceMean { axes, .. } | NetOp::ReduceSum { axes, .. } => {
-                if !image || *axes != [2, 3] || matches!(node.op, NetOp::ReduceSum { .. }) {
-                    let problem = format!("it runs over the axes {axes:?} of {}", shown(&file_shape));
-                    return Err(self.refuse(node, problem + ", expected rows and columns of [N, C, H, W]"));
-                }
+            NetOp::ReduceMean { axes, .. } if image && *axes == [2, 3] => {
                 return self.whole_image(node, input, Op::GlobalAveragePool);
+            }
+            NetOp::ReduceMean { axes, .. } | NetOp::ReduceSum { axes, .. } => {
+                let problem = format!("it runs over the axes {axes:?} of {}", shown(&file_shape));
+                // A sum that is left could not become a mean times a number.
+                let expected = match node.op {
+                    NetOp::ReduceSum { .. } => "rows and columns of [N, C, H, W], which are known, of few channels",
+                    _ => "rows and columns of [N, C, H, W]",
+                };
+                return Err(self.refuse(node, format!("{problem}, expected {expected}")));
             }
             NetOp::Softmax { axes, log } => {
                 let over: usize = file_shape.get(axes.clone()).unwrap_or_default().iter().product();

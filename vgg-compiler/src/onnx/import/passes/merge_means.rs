@@ -31,14 +31,12 @@ fn of_sum(net: &mut Net, left: &mut usize) -> bool {
         ))
     });
     let Some((index, mean, shape, channels, count)) = found else { return false };
-    if count == 1 {
-        net.nodes.iter_mut().skip(index).take(1).for_each(|node| node.op = mean.clone());
-        return true;
-    }
-    *left = left.saturating_sub(channels);
-    let between = net.add_value(String::new(), shape);
+    let between = (count != 1).then(|| net.add_value(String::new(), shape));
     let Some(node) = net.nodes.get_mut(index) else { return false };
     node.op = mean;
+    // The sum of one element is that element.
+    let Some(between) = between else { return true };
+    *left = left.saturating_sub(channels);
     let (names, output) = (node.names.clone(), std::mem::replace(&mut node.output, between));
     let (scale, shift) = (vec![count as f64; channels], vec![0.0; channels]);
     let op = Op::Affine(Affine { op: "ReduceSum", axis: Some(1), scale, shift });
