@@ -185,10 +185,12 @@ fn caffe_mean(path: &Path, [channels, height, width]: [usize; 3], colours: Colou
     /// More than the mean of any input; an array of NumPy has its own bounds.
     const MOST: u64 = 64 << 20;
     let mut content = Vec::new();
-    // What cannot be read, the reader of arrays says.
+    // What cannot be read, the reader of arrays says. A pipe can be read once only.
+    if !path.is_file() {
+        return Ok(None);
+    }
     let read = std::fs::File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut content));
-    let found = read.ok().filter(|_| path.is_file()).and_then(|_| readers::mean_image(&content.into()));
-    let Some(found) = found else { return Ok(None) };
+    let Some(found) = read.ok().and_then(|_| readers::mean_image(&content.into())) else { return Ok(None) };
     let refused = |problem: String| {
         Error::refused(format!("{}: {problem}", path.display()))
             .with_help("give the mean image that belongs to these weights, or an array of NumPy [C, H, W]")

@@ -111,8 +111,8 @@ pub fn verify(
     Ok((report, outputs.collect()))
 }
 
-/// How far the scores (the first output) of `graph`, whose weights are rounded to `precision`, are from those of `whole`, the same network in f32: both as
-/// they are planned. None when `source` holds nothing but rounded numbers.
+/// How far the scores (the first output) of `graph`, whose weights are rounded to `precision`, are from those of `whole`, the same network
+/// in f32: both as they are planned. None when `source` holds nothing but rounded numbers.
 ///
 /// # Errors
 ///
