@@ -247,9 +247,14 @@ mod tests {
         for _ in 0..20 {
             // Whoever has the first piece waits for all others, so the other thread must do all of these.
             let done = AtomicUsize::new(0);
+            let start = std::time::Instant::now();
             threads.share(9, |_, piece| {
                 if piece == 0 {
                     while done.load(Ordering::Acquire) < 8 {
+                        assert!(
+                            start.elapsed().as_secs() < 60,
+                            "nobody takes over what the waiting thread has not begun"
+                        );
                         std::thread::yield_now();
                     }
                 } else {
