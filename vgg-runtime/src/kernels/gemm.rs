@@ -1,9 +1,9 @@
 //! Fully connected layers: weights stay in rows as in the file, and every row is read once from start to end. Weights of two bytes or one
 //! become f32 when they are loaded, exactly; all else is the same.
 //!
-//! A single image takes as long as reading the weights: twelve rows at a time (six of small numbers), far from each other, a vector of each in turn, keep as
-//! many memory requests in flight as there can be. The eight lanes of a sum collect the features `lane, lane + 8, lane + 16, ..` in this
-//! order for every tile, so that neither the batch nor the threads change a result.
+//! A single image takes as long as reading the weights: twelve rows at a time (six of small numbers), far from each other, a vector of
+//! each in turn, keep as many memory requests in flight as there can be. The eight lanes of a sum collect the features `lane, lane + 8,
+//! lane + 16, ..` in this order for every tile, so that neither the batch nor the threads change a result.
 
 use core::ops::Range;
 

@@ -14,8 +14,8 @@ use crate::simd::Simd;
 use crate::threads::{Threads, in_chunks};
 
 /// Weights and biases of a convolution in the order in which its algorithm reads them, 64-byte aligned: panels of 16 output channels,
-/// `[out / 16][in / block][row][column][block][16]`, or transformed, `[out / 64][frequency][panel of the 4][in][16]`. The channels that
-/// fill up the last panel or block are zero.
+/// `[out / 16][in / block][row][column][block][16]`, or transformed, `[out / 16 p][frequency][panel of the p][in][16]` where 1 or 2 panels
+/// are transformed together. The channels that fill up the last panel or block are zero.
 #[derive(Debug)]
 pub struct PackedConv {
     weight: Kernels,
